@@ -1,0 +1,116 @@
+/*
+ * multipart.h: a push parser for multipart/form-data.
+ *
+ * Bytes go in as they arrive, in slices of any size; events come out, with
+ * slices of the same bytes.  Any split of the input gives the same headers and
+ * the same concatenated part data.  The parser holds at most one part's header
+ * block (SLUICE_MULTIPART_HEADER_MAX) and a partial delimiter; it never
+ * allocates, logs or knows nginx.  RFC 7578 and RFC 2046 5.1.1; where the two
+ * leave room it is strict: CRLF only, no folded headers, no NUL.
+ */
+
+#ifndef SLUICE_MULTIPART_H
+#define SLUICE_MULTIPART_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLUICE_MULTIPART_BOUNDARY_MAX  70      /* RFC 2046 5.1.1 */
+#define SLUICE_MULTIPART_HEADER_MAX    4096    /* bytes of one part's headers */
+#define SLUICE_MULTIPART_HEADERS_MAX   16      /* header lines of one part */
+#define SLUICE_MULTIPART_HEADER_TOTAL  65536   /* header bytes of all parts */
+#define SLUICE_MULTIPART_PREAMBLE_MAX  1024    /* bytes before the first part */
+#define SLUICE_MULTIPART_EPILOGUE_MAX  65536   /* bytes after the last part */
+
+typedef struct {
+    const char  *data;                 /* borrowed; not NUL-terminated */
+    size_t       len;
+} sluice_multipart_str_t;
+
+/*
+ * The headers of a part, as far as form-data knows them.  Values are
+ * unquoted: inside a quoted string \" and \\ are unescaped, and the browsers'
+ * %22, %0D and %0A are decoded, nothing else.  filename* is ignored
+ * (RFC 7578 4.2), but noted.  name.data is NULL only before headers were seen.
+ */
+typedef struct {
+    sluice_multipart_str_t  name;            /* never empty */
+    sluice_multipart_str_t  filename;
+    sluice_multipart_str_t  content_type;    /* as claimed; empty when absent */
+    unsigned                has_filename:1;  /* filename="" sets it too */
+    unsigned                has_filename_star:1;
+} sluice_multipart_part_t;
+
+/*
+ * Every event may return non-zero to stop the parser: sluice_multipart_feed()
+ * then returns SLUICE_MULTIPART_STOP, and the parser may not be fed again.
+ * Slices die when the callback returns.  data() is never called with len 0.
+ */
+typedef struct {
+    int  (*part_begin)(void *ctx, const sluice_multipart_part_t *part);
+    int  (*part_data)(void *ctx, const char *data, size_t len);
+    int  (*part_end)(void *ctx);
+} sluice_multipart_events_t;
+
+typedef enum {
+    SLUICE_MULTIPART_MORE = 0,   /* all bytes used, the body goes on */
+    SLUICE_MULTIPART_END,        /* closing delimiter seen; the epilogue may
+                                    still be fed and is dropped */
+    SLUICE_MULTIPART_STOP,       /* a callback asked for it */
+    SLUICE_MULTIPART_BAD,        /* malformed: see sluice_multipart_why() */
+    SLUICE_MULTIPART_LIMIT       /* well-formed so far, but over a limit */
+} sluice_multipart_rc_e;
+
+/* Runtime limits; zero means the compile-time maximum above. */
+typedef struct {
+    uint32_t  header_bytes;      /* of one part, <= ..._HEADER_MAX */
+    uint32_t  header_total;      /* of all parts together */
+    uint32_t  parts;             /* parts of any kind in one body; 0: 1000 */
+} sluice_multipart_limits_t;
+
+/*
+ * Held by value by the caller; the members are the parser's own.
+ */
+typedef struct sluice_multipart_s  sluice_multipart_t;
+
+/* The struct is defined at the end of this file: callers allocate it. */
+
+/*
+ * Read the boundary out of a Content-Type value.
+ *
+ * value, len   the header's value, e.g. multipart/form-data; boundary="x y"
+ * boundary     out: borrowed slice of value, 1-70 characters of bchars
+ * why          out, on error: one sentence fit for a 400
+ *
+ * Returns 0; -1 when the type is not multipart/form-data (why is NULL: answer
+ * 415), -2 when it is but the boundary is missing, twice there, too long, or
+ * outside RFC 2046's alphabet.
+ */
+int sluice_multipart_boundary(const char *value, size_t len,
+    sluice_multipart_str_t *boundary, const char **why);
+
+/*
+ * boundary is copied.  events and ctx are borrowed for the parser's life.
+ */
+void sluice_multipart_init(sluice_multipart_t *mp,
+    const sluice_multipart_str_t *boundary,
+    const sluice_multipart_limits_t *limits,
+    const sluice_multipart_events_t *events, void *ctx);
+
+/*
+ * Push the next bytes.  buf is borrowed for this call; len may be 0.  After
+ * END it may be called again (epilogue); after BAD, LIMIT or STOP not.
+ */
+sluice_multipart_rc_e sluice_multipart_feed(sluice_multipart_t *mp,
+    const char *buf, size_t len);
+
+/*
+ * Tell the parser that the body is over.  END when the closing delimiter was
+ * seen, BAD (truncated) otherwise.
+ */
+sluice_multipart_rc_e sluice_multipart_finish(sluice_multipart_t *mp);
+
+/* One sentence fit for a 400, static storage; "" before any error. */
+const char *sluice_multipart_why(const sluice_multipart_t *mp);
+
+#endif /* SLUICE_MULTIPART_H */
