@@ -1,0 +1,183 @@
+# Makefile: builds both halves, their tests and the tree that is installed.
+#
+#   make module processor       release builds
+#   make module-asan processor-asan   the same under ASan and UBSan
+#   make unit unit-asan fuzz    C tests
+#   make install DESTDIR=... PREFIX=/usr
+#
+# Everything is made under build/.  NGINX_SRC is what nginx-dev installs: the
+# configured sources of the distribution's nginx, so that the module's binary
+# signature is the one of the packaged server.
+
+PREFIX      ?= /usr/local
+SYSCONFDIR  ?= /etc
+NGINX_SRC   ?= /usr/share/nginx/src
+MODULES_DIR ?= /usr/lib/nginx/modules
+FUZZ_SECONDS ?= 60
+BUILD       ?= build
+
+WARN   := -Wall -Wextra -Werror
+SAN    := -fsanitize=address,undefined -fno-omit-frame-pointer \
+          -fno-sanitize-recover=undefined
+OPT    ?= -O2 -g
+STD    := -std=c11 -D_GNU_SOURCE
+HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
+
+.PHONY: all module module-asan processor processor-asan unit unit-asan \
+        fuzz lint bench install clean
+
+all: module processor
+
+
+# ---- the nginx module ----------------------------------------------------
+
+MODULE_SRCS := config sluice_wire.h $(wildcard ngx_module/*.c ngx_module/*.h)
+
+# nginx's configure writes beside its sources, hence the copy.
+define build_module
+	rm -rf $(1)/src && mkdir -p $(1)
+	cp -a $(NGINX_SRC)/. $(1)/src
+	cd $(1)/src && bash -c '. ./conf_flags && ./configure \
+	    "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
+	    --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
+	    --add-dynamic-module="$(CURDIR)"' > ../configure.log
+	$(MAKE) -s -C $(1)/src -f objs/Makefile modules
+	cp $(1)/src/objs/ngx_http_sluice_module.so $(1)/
+endef
+
+module: $(BUILD)/module/ngx_http_sluice_module.so
+module-asan: $(BUILD)/module-asan/ngx_http_sluice_module.so
+
+NGX_WARN := -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
+            -Wno-sign-compare
+
+$(BUILD)/module/ngx_http_sluice_module.so: $(MODULE_SRCS)
+	$(call build_module,$(BUILD)/module,$(OPT) $(HARDEN) -fPIC $(NGX_WARN),-Wl$(comma)-z$(comma)relro)
+
+$(BUILD)/module-asan/ngx_http_sluice_module.so: $(MODULE_SRCS)
+	$(call build_module,$(BUILD)/module-asan,-O1 -g -fPIC $(NGX_WARN) $(SAN),$(SAN))
+
+comma := ,
+
+
+# ---- the processor -------------------------------------------------------
+
+PROC_PKGS := rdkafka hiredis libpq libcrypto inih libsystemd
+PROC_SRCS := $(wildcard processor/*.c processor/*/*.c)
+PROC_HDRS := sluice_wire.h $(wildcard processor/*.h processor/*/*.h)
+PROC_LUA  := $(wildcard processor/lane/*.lua)
+PROC_CFLAGS = $(STD) $(WARN) -I. -Iprocessor -I$(BUILD)/gen \
+              $(shell pkg-config --cflags $(PROC_PKGS)) -pthread
+PROC_LIBS  = $(shell pkg-config --libs $(PROC_PKGS)) -pthread
+
+# The scripts are compiled in: a processor can't be run beside other scripts
+# than those it was tested with.  lane/apply.lua becomes script_apply[].
+$(BUILD)/gen/lane_scripts.h: $(PROC_LUA)
+	mkdir -p $(@D)
+	for f in $(PROC_LUA); do \
+	    printf 'static const char script_%s[] =\n' $$(basename $$f .lua); \
+	    sed -e 's/[\\"]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $$f; \
+	    echo '    ;'; echo; \
+	done > $@
+
+# $(1) directory of the objects, $(2) flags
+define processor_rules
+$(1)/%.o: processor/%.c $(PROC_HDRS) $(BUILD)/gen/lane_scripts.h
+	mkdir -p $$(@D)
+	$$(CC) $$(PROC_CFLAGS) $(2) -c -o $$@ $$<
+
+$(1)/sluice-processor: $(PROC_SRCS:processor/%.c=$(1)/%.o)
+	$$(CC) $(2) -o $$@ $$^ $$(PROC_LIBS)
+endef
+
+$(eval $(call processor_rules,$(BUILD)/processor,$(OPT) $(HARDEN)))
+$(eval $(call processor_rules,$(BUILD)/processor-asan,-O1 -g $(SAN)))
+
+processor: $(BUILD)/processor/sluice-processor
+processor-asan: $(BUILD)/processor-asan/sluice-processor
+
+
+# ---- unit tests and fuzzers ----------------------------------------------
+#
+# tests/unit/test_*.c: one program each, linked with everything that is pure:
+# the module's plain C and the processor's base/ and core/.  A test that needs
+# a socket is an integration test and lives elsewhere.
+
+UNIT_SRCS := $(wildcard tests/unit/test_*.c)
+PURE_SRCS := ngx_module/multipart.c ngx_module/sniff.c \
+             ngx_module/header_text.c \
+             $(wildcard processor/base/*.c processor/core/*.c) \
+             $(wildcard processor/store/*.c)
+UNIT_FLAGS = $(STD) $(WARN) -I. -Ingx_module -Iprocessor \
+             $(shell pkg-config --cflags cmocka libcrypto inih)
+UNIT_LIBS  = $(shell pkg-config --libs cmocka libcrypto inih) -pthread
+
+# $(1) directory, $(2) flags
+define unit_rules
+$(1)/pure.a: $(PURE_SRCS) $(PROC_HDRS) $(wildcard ngx_module/*.h)
+	rm -rf $(1)/pure $(1)/pure.a && mkdir -p $(1)/pure
+	for f in $(PURE_SRCS); do \
+	    $$(CC) $$(UNIT_FLAGS) $(2) -c \
+	        -o $(1)/pure/$$$$(echo $$$$f | tr / _).o $$$$f || exit 1; \
+	done
+	ar rcs $$@ $(1)/pure/*.o
+
+$(1)/test_%: tests/unit/test_%.c $(1)/pure.a
+	$$(CC) $$(UNIT_FLAGS) $(2) -o $$@ $$< $(1)/pure.a $$(UNIT_LIBS)
+endef
+
+$(eval $(call unit_rules,$(BUILD)/unit,-O1 -g))
+$(eval $(call unit_rules,$(BUILD)/unit-asan,-O1 -g $(SAN)))
+
+unit: $(UNIT_SRCS:tests/unit/%.c=$(BUILD)/unit/%)
+	set -e; for t in $^; do $$t; done
+
+unit-asan: $(UNIT_SRCS:tests/unit/%.c=$(BUILD)/unit-asan/%)
+	set -e; for t in $^; do $$t; done
+
+FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
+	mkdir -p $(@D)
+	clang $(STD) $(WARN) -O1 -g -I. -Ingx_module \
+	    -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -o $@ $< \
+	    ngx_module/multipart.c ngx_module/sniff.c ngx_module/header_text.c
+
+# What the fuzzer finds new goes to build/, the corpus in the tree is read.
+fuzz: $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+	set -e; for f in $^; do n=$$(basename $$f); k=$${n#fuzz_}; \
+	    mkdir -p $(BUILD)/fuzz/new-$$k; \
+	    dict=; [ -e tests/fuzz/$$k.dict ] && dict=-dict=tests/fuzz/$$k.dict; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 \
+	        -print_final_stats=1 $$dict \
+	        -artifact_prefix=$(BUILD)/fuzz/ \
+	        $(BUILD)/fuzz/new-$$k tests/fuzz/corpus/$$k; \
+	done
+
+lint:
+	set -e; for f in tests/lint/*.py; do /usr/bin/python3 $$f; done
+
+bench:
+	tests/bench/run
+
+
+# ---- install -------------------------------------------------------------
+
+DATADIR = $(PREFIX)/share/sluice
+
+install: module processor
+	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(DATADIR)/sql $(DESTDIR)$(DATADIR)/conf \
+	    $(DESTDIR)$(DATADIR)/html
+	install -m 644 $(BUILD)/module/ngx_http_sluice_module.so \
+	    $(DESTDIR)$(MODULES_DIR)/
+	install -m 755 $(BUILD)/processor/sluice-processor \
+	    $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 sql/*.sql $(DESTDIR)$(DATADIR)/sql/
+	install -m 755 sql/migrate $(DESTDIR)$(DATADIR)/sql/
+	cp -r conf/. $(DESTDIR)$(DATADIR)/conf/
+	install -m 644 conf/html/* $(DESTDIR)$(DATADIR)/html/
+
+clean:
+	rm -rf $(BUILD)
