@@ -21,6 +21,8 @@
 #define SLUICE_MULTIPART_HEADER_TOTAL  65536   /* header bytes of all parts */
 #define SLUICE_MULTIPART_PREAMBLE_MAX  1024    /* bytes before the first part */
 #define SLUICE_MULTIPART_EPILOGUE_MAX  65536   /* bytes after the last part */
+#define SLUICE_MULTIPART_PADDING_MAX   64      /* blanks after a delimiter */
+#define SLUICE_MULTIPART_PARTS         1000    /* parts, when not told else */
 
 typedef struct {
     const char  *data;                 /* borrowed; not NUL-terminated */
@@ -43,8 +45,10 @@ typedef struct {
 
 /*
  * Every event may return non-zero to stop the parser: sluice_multipart_feed()
- * then returns SLUICE_MULTIPART_STOP, and the parser may not be fed again.
- * Slices die when the callback returns.  data() is never called with len 0.
+ * then returns SLUICE_MULTIPART_STOP, and the parser is over.  Slices die when
+ * the callback returns.  part_data() is never called with len 0; part_end()
+ * only once the whole delimiter behind the part was seen, so a truncated part
+ * never ends.
  */
 typedef struct {
     int  (*part_begin)(void *ctx, const sluice_multipart_part_t *part);
@@ -57,40 +61,69 @@ typedef enum {
     SLUICE_MULTIPART_END,        /* closing delimiter seen; the epilogue may
                                     still be fed and is dropped */
     SLUICE_MULTIPART_STOP,       /* a callback asked for it */
-    SLUICE_MULTIPART_BAD,        /* malformed: see sluice_multipart_why() */
-    SLUICE_MULTIPART_LIMIT       /* well-formed so far, but over a limit */
+    SLUICE_MULTIPART_BAD,        /* malformed: answer 400 */
+    SLUICE_MULTIPART_LIMIT,      /* well-formed so far, but over a limit: 413 */
+    SLUICE_MULTIPART_ENCODING    /* a Content-Transfer-Encoding other than
+                                    7bit, 8bit or binary: answer 415 */
 } sluice_multipart_rc_e;
 
 /* Runtime limits; zero means the compile-time maximum above. */
 typedef struct {
     uint32_t  header_bytes;      /* of one part, <= ..._HEADER_MAX */
     uint32_t  header_total;      /* of all parts together */
-    uint32_t  parts;             /* parts of any kind in one body; 0: 1000 */
+    uint32_t  parts;             /* parts of any kind in one body */
 } sluice_multipart_limits_t;
 
 /*
- * Held by value by the caller; the members are the parser's own.
+ * Held by value by the caller; the members are the parser's own.  About 4.5 KB,
+ * nearly all of it the header block of the part at hand.
  */
-typedef struct sluice_multipart_s  sluice_multipart_t;
+typedef struct {
+    const sluice_multipart_events_t  *events;
+    void                             *ctx;
+    const char                       *why;
 
-/* The struct is defined at the end of this file: callers allocate it. */
+    sluice_multipart_limits_t  limits;
+    sluice_multipart_rc_e      rc;            /* the last; errors stay */
+    unsigned                   state;
+
+    uint32_t  matched;           /* bytes of delim seen so far, held back */
+    uint32_t  assumed;           /* of these, not really in the stream */
+    uint32_t  skipped;           /* bytes of preamble, padding or epilogue */
+    uint32_t  parts;
+    uint32_t  header_total;
+    uint32_t  header_len;        /* bytes in header[] */
+    uint32_t  line;              /* where its last, unfinished line begins */
+    uint32_t  lines;
+
+    unsigned  in_part:1;
+    unsigned  has_disposition:1;
+    unsigned  has_type:1;
+
+    uint32_t  delim_len;
+    char      delim[4 + SLUICE_MULTIPART_BOUNDARY_MAX];  /* CR LF - - ... */
+
+    sluice_multipart_part_t  part;            /* slices of header[] */
+    char                     header[SLUICE_MULTIPART_HEADER_MAX];
+} sluice_multipart_t;
 
 /*
  * Read the boundary out of a Content-Type value.
  *
  * value, len   the header's value, e.g. multipart/form-data; boundary="x y"
  * boundary     out: borrowed slice of value, 1-70 characters of bchars
- * why          out, on error: one sentence fit for a 400
+ * why          out, on -2: one sentence fit for a 400; else NULL
  *
- * Returns 0; -1 when the type is not multipart/form-data (why is NULL: answer
- * 415), -2 when it is but the boundary is missing, twice there, too long, or
- * outside RFC 2046's alphabet.
+ * Returns 0; -1 when the type is not multipart/form-data (answer 415), -2 when
+ * it is but the boundary is missing, twice there, too long, or outside RFC
+ * 2046's alphabet.  A backslash is outside of it, so an escaped one is too.
  */
 int sluice_multipart_boundary(const char *value, size_t len,
     sluice_multipart_str_t *boundary, const char **why);
 
 /*
- * boundary is copied.  events and ctx are borrowed for the parser's life.
+ * boundary is copied and must come from sluice_multipart_boundary().  limits
+ * may be NULL.  events and ctx are borrowed for the parser's life.
  */
 void sluice_multipart_init(sluice_multipart_t *mp,
     const sluice_multipart_str_t *boundary,
@@ -99,18 +132,19 @@ void sluice_multipart_init(sluice_multipart_t *mp,
 
 /*
  * Push the next bytes.  buf is borrowed for this call; len may be 0.  After
- * END it may be called again (epilogue); after BAD, LIMIT or STOP not.
+ * END it may be called again (epilogue); after an error it returns that error
+ * again and calls nothing.
  */
 sluice_multipart_rc_e sluice_multipart_feed(sluice_multipart_t *mp,
     const char *buf, size_t len);
 
 /*
  * Tell the parser that the body is over.  END when the closing delimiter was
- * seen, BAD (truncated) otherwise.
+ * seen, BAD (truncated) otherwise, or the error that feed() returned.
  */
 sluice_multipart_rc_e sluice_multipart_finish(sluice_multipart_t *mp);
 
-/* One sentence fit for a 400, static storage; "" before any error. */
+/* One sentence for the client, static storage; "" before any error. */
 const char *sluice_multipart_why(const sluice_multipart_t *mp);
 
 #endif /* SLUICE_MULTIPART_H */
