@@ -1,0 +1,59 @@
+/*
+ * record.h: one message of the uploads topic, read and checked.
+ *
+ * Turns a message's headers into typed, bounded fields, and refuses what could
+ * be refused later by PostgreSQL or the store (UTF-8, NUL, lengths), so that a
+ * poisoned record never blocks a close.  Borrows everything from the message.
+ */
+
+#ifndef SLUICE_CORE_RECORD_H
+#define SLUICE_CORE_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "sluice_wire.h"
+
+typedef struct {
+    const char  *name;                      /* NUL-terminated */
+    const char  *value;                     /* not NUL-terminated */
+    size_t       len;
+} record_header_t;
+
+typedef struct {
+    /* set by who reads the message; borrowed from it */
+    int32_t                 partition;
+    int64_t                 offset;
+    int64_t                 ts_ms;
+    const void             *key;
+    size_t                  key_len;
+    const void             *value;
+    size_t                  len;
+    const record_header_t  *headers;
+    size_t                  nheaders;
+
+    /* set by record_read(): slices of the headers */
+    const char             *id;             /* ce_id */
+    size_t                  id_len;
+    const char             *name;           /* ce_subject, may be empty */
+    size_t                  name_len;
+    const char             *type;           /* content-type */
+    size_t                  type_len;
+    const char             *customer;       /* may be empty */
+    size_t                  customer_len;
+    char                    sha256[SLUICE_SHA256_HEX + 1];
+} record_t;
+
+/*
+ * RC_OK, or RC_REJECT with the reason: unknown ce_type, missing or repeated
+ * header, a hash that is not 64 lower-case hex digits or differs from the
+ * key, invalid UTF-8, a value over its limit, a size that is not the value's.
+ * The bytes are not hashed here.
+ */
+rc_t record_read(record_t *rec, err_t *err);
+
+/* Hash the value and compare with ce_sha256: RC_OK or RC_REJECT. */
+rc_t record_verify(const record_t *rec, err_t *err);
+
+#endif /* SLUICE_CORE_RECORD_H */

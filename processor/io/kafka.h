@@ -1,0 +1,135 @@
+/*
+ * kafka.h: a member of the consumer group, and a producer beside it.
+ *
+ * The only file that includes rdkafka.h.  Hides rebalancing's two forms,
+ * pausing, seeking and delivery reports; knows nothing of windows.  Offsets
+ * are committed only when asked.  One kafka_t belongs to one thread; no call
+ * of the owner's functions comes from another.
+ */
+
+#ifndef SLUICE_IO_KAFKA_H
+#define SLUICE_IO_KAFKA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+#include "core/record.h"
+
+typedef struct kafka_s        kafka_t;
+typedef struct kafka_batch_s  kafka_batch_t;
+
+typedef struct {
+    conf_props_t  props;       /* verbatim librdkafka properties */
+} kafka_conf_t;
+
+extern const conf_row_t kafka_rows[];
+
+typedef struct {
+    /*
+     * A partition became ours: it is assigned but paused.  The owner finds
+     * out where to begin and calls kafka_start(); until then nothing of it is
+     * delivered.
+     */
+    void  (*assigned)(void *ctx, int32_t partition);
+
+    /*
+     * It is about to be taken away, in order (lost == 0: commits still work)
+     * or already was (lost == 1: do nothing but forget).
+     */
+    void  (*revoked)(void *ctx, int32_t partition, int lost);
+} kafka_events_t;
+
+typedef struct {
+    const char  *topic;
+    const char  *instance_id;       /* static membership */
+    size_t       fetch_bytes;       /* bound of what is fetched ahead */
+} kafka_member_t;
+
+/*
+ * Properties are checked without connecting; group.id and bootstrap.servers
+ * are required, and what we own (enable.auto.commit, auto.offset.reset,
+ * partition.assignment.strategy, enable.partition.eof, group.instance.id ...)
+ * is refused.  RC_OK or RC_REJECT.
+ */
+rc_t kafka_check(const kafka_conf_t *conf, err_t *err);
+const char *kafka_group(const kafka_conf_t *conf);         /* group.id */
+
+rc_t kafka_open(kafka_t **kafka, const kafka_conf_t *conf,
+    const kafka_member_t *member, const kafka_events_t *events, void *ctx,
+    err_t *err);
+
+/* Leaves the group in order: revoked() is called for what is held. */
+void kafka_close(kafka_t *kafka);
+
+/*
+ * Wait up to timeout_ms and return records of ONE partition in offset order,
+ * at most max_records and max_bytes; the rest is kept for the next call.
+ * NULL when there is nothing.  Serves rebalances, logs and delivery reports.
+ * The batch's records are borrowed until kafka_batch_free().
+ */
+kafka_batch_t *kafka_poll(kafka_t *kafka, int timeout_ms, size_t max_records,
+    size_t max_bytes);
+int32_t kafka_batch_partition(const kafka_batch_t *batch);
+record_t *kafka_batch_records(kafka_batch_t *batch, size_t *n);
+void kafka_batch_free(kafka_batch_t *batch);
+
+/*
+ * Deliver from offset on, and from nowhere else: whatever of the partition
+ * was fetched or kept before is dropped.  Also resumes.  The same call begins
+ * a partition and rewinds it.
+ */
+rc_t kafka_start(kafka_t *kafka, int32_t partition, int64_t offset,
+    err_t *err);
+
+/* Nothing of it is delivered until kafka_start(); what was kept is dropped. */
+void kafka_pause(kafka_t *kafka, int32_t partition);
+
+/*
+ * Position: the offset after the last delivered record, or after the end that
+ * the consumer reached (control records included); -1 before the first.
+ */
+int64_t kafka_position(const kafka_t *kafka, int32_t partition);
+
+/* Asks the leader now.  first and end as of the answer. */
+rc_t kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first,
+    int64_t *end, err_t *err);
+
+/*
+ * First offset whose record's timestamp is >= ts_ms; the end offset when
+ * there is none.
+ */
+rc_t kafka_offset_at(kafka_t *kafka, int32_t partition, int64_t ts_ms,
+    int64_t *offset, err_t *err);
+
+/* Asynchronous; a failure is logged and the next commit makes up for it. */
+void kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset);
+
+/* Synchronous, for revoked(): bounded by timeout_ms. */
+rc_t kafka_commit_wait(kafka_t *kafka, int32_t partition, int64_t offset,
+    int timeout_ms, err_t *err);
+
+typedef struct {
+    const char  *name;
+    const char  *value;         /* NUL-terminated */
+} kafka_extra_t;
+
+/*
+ * Produce rec as it is (key, value, headers, timestamp as a header where the
+ * topic's bounds could refuse it) with extra headers, n of them, to topic.
+ * kafka_send_wait() returns RC_OK when all that were sent are acknowledged.
+ */
+rc_t kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
+    const kafka_extra_t *extra, size_t n, err_t *err);
+rc_t kafka_send_wait(kafka_t *kafka, int timeout_ms, err_t *err);
+
+/*
+ * For -t: brokers reachable, the topics exist, and the timestamp bounds of
+ * the uploads topic fit lateness_ms (before + after + 5 s <= lateness):
+ * RC_RETRY, RC_REJECT, or RC_OK with a warning in err->text when not empty.
+ */
+rc_t kafka_probe(const kafka_conf_t *conf, const char *const *topics,
+    size_t ntopics, int64_t lateness_ms, err_t *err);
+
+#endif /* SLUICE_IO_KAFKA_H */

@@ -1,0 +1,76 @@
+/*
+ * redis.h: one Redis connection and its scripts.
+ *
+ * The only file that includes hiredis.  Synchronous, bounded by timeouts;
+ * reconnects by itself at the next call after a failure.  Any network
+ * failure, LOADING, READONLY, OOM, NOPERM or timeout is RC_RETRY with the
+ * reason.  Knows nothing of windows.
+ */
+
+#ifndef SLUICE_IO_REDIS_H
+#define SLUICE_IO_REDIS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+
+typedef struct redis_s  redis_t;
+
+typedef struct {
+    char     *address;         /* host:port, [v6]:port or unix:/path */
+    char     *username;        /* "" : none */
+    char     *password_file;   /* "" : none; read at connect */
+    int64_t   db;
+    int64_t   timeout_ms;
+} redis_conf_t;
+
+extern const conf_row_t redis_rows[];
+
+/* Reply, borrowed until the next call on the same connection. */
+typedef struct redis_value_s {
+    enum { REDIS_NIL, REDIS_INT, REDIS_STR, REDIS_ARRAY } kind;
+    int64_t                      num;
+    const char                  *str;
+    size_t                       len;
+    const struct redis_value_s  *items;
+    size_t                       n;
+} redis_value_t;
+
+/* An argument list built by the caller; grows, reused between calls. */
+typedef struct {
+    const char  **argv;
+    size_t       *lens;
+    size_t        n, cap;
+} redis_args_t;
+
+void redis_args_reset(redis_args_t *args);
+/* Borrowed until the call; the _int and _copy forms own their text. */
+void redis_args_str(redis_args_t *args, const char *s);
+void redis_args_mem(redis_args_t *args, const char *s, size_t len);
+void redis_args_int(redis_args_t *args, int64_t n);
+void redis_args_free(redis_args_t *args);
+
+/* Does not connect.  conf is borrowed until close. */
+redis_t *redis_open(const redis_conf_t *conf);
+void redis_close(redis_t *redis);
+
+/* One command.  An error reply is RC_RETRY (err has its text). */
+rc_t redis_command(redis_t *redis, const redis_args_t *args,
+    const redis_value_t **reply, err_t *err);
+
+/*
+ * Run a script by EVALSHA, loading it when Redis doesn't know it.  args are
+ * KEYS then ARGV, nkeys of them keys.
+ */
+rc_t redis_script(redis_t *redis, const char *script, size_t nkeys,
+    const redis_args_t *args, const redis_value_t **reply, err_t *err);
+
+/*
+ * For -t: PING, write rights under the prefix, and the eviction policy read
+ * from INFO: must be noeviction (RC_REJECT, saying so).
+ */
+rc_t redis_probe(redis_t *redis, const char *prefix, err_t *err);
+
+#endif /* SLUICE_IO_REDIS_H */
