@@ -1,0 +1,124 @@
+"""A PostgreSQL server with Sluice's schema.
+
+Runs without fsync: a killed server loses nothing by that, only a machine that
+loses power would.
+"""
+
+import glob
+import os
+import shutil
+import signal
+import subprocess
+
+from . import place, ports
+from .service import Service
+
+
+def binary(name):
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/" + name),
+                   key=lambda p: int(p.split("/")[4]))
+    path = found[-1] if found else shutil.which(name)
+    if not path:
+        raise RuntimeError("no PostgreSQL server (%s) here" % name)
+    return path
+
+
+class Postgres(Service):
+    name = "postgres"
+    stop_signal = signal.SIGINT                      # fast shutdown
+
+    def __init__(self, directory, database="sluice"):
+        super().__init__(directory)
+        self.port = ports.free()
+        self.database = database
+        self.data = os.path.join(self.dir, "data")
+        self.dsn = self.dsn_of(database)
+
+    def dsn_of(self, database, user="postgres"):
+        return "host=127.0.0.1 port=%d dbname=%s user=%s" % (
+            self.port, database, user)
+
+    def run_as(self):
+        return place.user("postgres") if place.is_root() else None
+
+    def command(self):
+        if not os.path.exists(os.path.join(self.data, "PG_VERSION")):
+            self._init()
+        return [binary("postgres"), "-D", self.data]
+
+    def _init(self):
+        os.makedirs(self.data, exist_ok=True)
+        command = [binary("initdb"), "-D", self.data, "-U", "postgres",
+                   "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
+                   "--no-sync"]
+        user = self.run_as()
+        if user is not None:
+            os.chown(self.dir, user.pw_uid, user.pw_gid)
+            os.chown(self.data, user.pw_uid, user.pw_gid)
+            command = ["setpriv", "--reuid=%d" % user.pw_uid,
+                       "--regid=%d" % user.pw_gid, "--clear-groups"] + command
+        done = subprocess.run(command, cwd=self.dir, text=True,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise RuntimeError("initdb failed:\n" + done.stdout)
+        with open(os.path.join(self.data, "postgresql.auto.conf"), "a") as f:
+            f.write("port = %d\nlisten_addresses = '127.0.0.1'\n"
+                    "unix_socket_directories = '%s'\n"
+                    "fsync = off\nfull_page_writes = off\n"
+                    "max_connections = 200\nshared_buffers = 32MB\n"
+                    "timezone = 'UTC'\nlog_timezone = 'UTC'\n"
+                    "log_line_prefix = '%%m [%%p] %%q%%u@%%d '\n"
+                    % (self.port, self.dir))
+
+    def ready(self):
+        return subprocess.run(
+            [binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p",
+             str(self.port), "-U", "postgres"]).returncode == 0
+
+    # databases
+
+    def psql(self, sql, database=None):
+        """Runs sql; returns the rows as psql -At prints them."""
+        return self._psql(["-c", sql], database)
+
+    def psql_file(self, path, database=None):
+        return self._psql(["-1", "-f", path], database)
+
+    def _psql(self, arguments, database):
+        done = subprocess.run(
+            [binary("psql"), "-X", "-At", "-q", "-v", "ON_ERROR_STOP=1",
+             "-d", self.dsn_of(database or self.database)] + arguments,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if done.returncode != 0:
+            raise RuntimeError("psql: " + done.stderr)
+        return done.stdout.rstrip("\n")
+
+    def create_database(self, name, template=None):
+        self.psql('CREATE DATABASE "%s"%s' % (
+            name, ' TEMPLATE "%s"' % template if template else ""),
+            "postgres")
+        return self.dsn_of(name)
+
+    def drop_database(self, name):
+        self.psql('DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % name,
+                  "postgres")
+
+    def migrate(self, database=None):
+        """Brings a database to the newest schema, as an operator would."""
+        migrate = os.path.join(place.ROOT, "sql", "migrate")
+        if not os.path.exists(migrate):
+            for path in sorted(glob.glob(place.ROOT + "/sql/*.sql")):
+                self.psql_file(path, database)
+            return
+        done = subprocess.run(
+            [migrate, self.dsn_of(database or self.database)], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise RuntimeError("sql/migrate failed:\n" + done.stdout)
+
+    def connect(self, database=None, autocommit=True):
+        import psycopg2
+        c = psycopg2.connect(self.dsn_of(database or self.database))
+        c.autocommit = autocommit
+        return c
