@@ -98,6 +98,10 @@ class Postgres(Service):
         self.psql('CREATE DATABASE "%s"%s' % (
             name, ' TEMPLATE "%s"' % template if template else ""),
             "postgres")
+        if template:
+            # A copy takes no settings along; sql/migrate makes this one.
+            self.psql('ALTER DATABASE "%s" SET search_path = sluice, public'
+                      % name, "postgres")
         return self.dsn_of(name)
 
     def drop_database(self, name):
