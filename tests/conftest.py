@@ -10,7 +10,8 @@ processor(ini, ...)      starts a processor; see stack.processor.Processor
 place_of                 an empty directory that any user may enter
 images                   the directory of sample images
 
-In nginx's and the processor's text, @KAFKA@, @REDIS@, @POSTGRES@ and @TOPIC@
+In nginx's and the processor's text, @KAFKA@, @REDIS@, @TOPIC@ and, for the
+superuser and the two roles, @POSTGRES@, @POSTGRES_WRITER@, @POSTGRES_READER@
 stand for what the test's fixtures have made, beside @PORT@ and @DIR@.
 """
 
@@ -91,8 +92,7 @@ def redis(ground):
 @pytest.fixture(scope="session")
 def postgres(ground):
     p = Postgres(os.path.join(ground, "postgres")).start()
-    p.create_database("sluice")
-    p.migrate()
+    p.create_sluice("sluice")
     yield p
     p.stop()
 
@@ -113,13 +113,9 @@ def topic(request, kafka):
 
 @pytest.fixture
 def dsn(request, postgres):
-    """A database of the test's own: migrated once, then copied."""
-    if "sluice_template" not in postgres.psql(
-            "SELECT datname FROM pg_database", "postgres").split("\n"):
-        postgres.create_database("sluice_template")
-        postgres.migrate("sluice_template")
+    """A database of the test's own."""
     name = "t_" + uuid.uuid4().hex[:12]
-    yield postgres.create_database(name, template="sluice_template")
+    yield postgres.create_sluice(name)
     if postgres.alive():
         postgres.drop_database(name)
 
@@ -139,10 +135,12 @@ def values(request):
         found["TOPIC"] = get("topic")
     if "redis" in asked:
         found["REDIS"] = get("redis").url
-    if "dsn" in asked:
-        found["POSTGRES"] = get("dsn")
-    elif "postgres" in asked:
-        found["POSTGRES"] = get("postgres").dsn
+    if "dsn" in asked or "postgres" in asked:
+        server = get("postgres")
+        dsn = get("dsn") if "dsn" in asked else server.dsn
+        found["POSTGRES"] = dsn
+        found["POSTGRES_WRITER"] = server.dsn_as("writer", dsn)
+        found["POSTGRES_READER"] = server.dsn_as("reader", dsn)
     return found
 
 

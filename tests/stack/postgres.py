@@ -13,6 +13,8 @@ import subprocess
 from . import place, ports
 from .service import Service
 
+LOGINS = {"writer": "processor_login", "reader": "nginx_login"}
+
 
 def binary(name):
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/" + name),
@@ -94,32 +96,40 @@ class Postgres(Service):
             raise RuntimeError("psql: " + done.stderr)
         return done.stdout.rstrip("\n")
 
-    def create_database(self, name, template=None):
-        self.psql('CREATE DATABASE "%s"%s' % (
-            name, ' TEMPLATE "%s"' % template if template else ""),
-            "postgres")
-        if template:
-            # A copy takes no settings along; sql/migrate makes this one.
-            self.psql('ALTER DATABASE "%s" SET search_path = sluice, public'
-                      % name, "postgres")
+    def create_database(self, name):
+        self.psql('CREATE DATABASE "%s"' % name, "postgres")
         return self.dsn_of(name)
+
+    def create_sluice(self, name):
+        """A database with the schema; returns its DSN."""
+        dsn = self.create_database(name)
+        self.migrate(name)
+        return dsn
 
     def drop_database(self, name):
         self.psql('DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % name,
                   "postgres")
 
     def migrate(self, database=None):
-        """Brings a database to the newest schema, as an operator would."""
-        migrate = os.path.join(place.ROOT, "sql", "migrate")
-        if not os.path.exists(migrate):
-            for path in sorted(glob.glob(place.ROOT + "/sql/*.sql")):
-                self.psql_file(path, database)
-            return
+        """Brings a database to the newest schema, as an operator would, and
+        lets a user log in for each of the roles that read and write."""
+        database = database or self.database
         done = subprocess.run(
-            [migrate, self.dsn_of(database or self.database)], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            [os.path.join(place.ROOT, "sql", "migrate"),
+             self.dsn_of(database)], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
         if done.returncode != 0:
             raise RuntimeError("sql/migrate failed:\n" + done.stdout)
+        for role, user in LOGINS.items():
+            if not self.psql("SELECT 1 FROM pg_roles WHERE rolname = '%s'"
+                             % user, database):
+                self.psql("CREATE ROLE %s LOGIN IN ROLE sluice_%s"
+                          % (user, role), database)
+
+    def dsn_as(self, role, dsn=None):
+        """The DSN of the login with Sluice's role writer or reader."""
+        return (dsn or self.dsn).replace("user=postgres",
+                                         "user=" + LOGINS[role])
 
     def connect(self, database=None, autocommit=True):
         import psycopg2
