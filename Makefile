@@ -33,6 +33,7 @@ all: module processor
 
 MODULE_SRCS := config sluice_wire.h $(wildcard ngx_module/*.c ngx_module/*.h)
 
+# $(1) directory, $(2) and $(3) compiler's and linker's options, $(4) add-on.
 # nginx's configure writes beside its sources, hence the copy.
 define build_module
 	rm -rf $(1)/src && mkdir -p $(1)
@@ -40,9 +41,9 @@ define build_module
 	cd $(1)/src && bash -c '. ./conf_flags && ./configure \
 	    "$${NGX_CONF_FLAGS[@]}" --with-cc="$(CC)" \
 	    --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
-	    --add-dynamic-module="$(CURDIR)"' > ../configure.log
+	    --add-dynamic-module="$(4)"' > ../configure.log
 	$(MAKE) -s -C $(1)/src -f objs/Makefile modules
-	cp $(1)/src/objs/ngx_http_sluice_module.so $(1)/
+	cp $(1)/src/objs/ngx_http_*_module.so $(1)/
 endef
 
 module: $(BUILD)/module/ngx_http_sluice_module.so
@@ -52,10 +53,10 @@ NGX_WARN := -Wextra -Wno-unused-parameter -Wno-missing-field-initializers \
             -Wno-sign-compare
 
 $(BUILD)/module/ngx_http_sluice_module.so: $(MODULE_SRCS)
-	$(call build_module,$(BUILD)/module,$(OPT) $(HARDEN) -fPIC $(NGX_WARN),-Wl$(comma)-z$(comma)relro)
+	$(call build_module,$(BUILD)/module,$(OPT) $(HARDEN) -fPIC $(NGX_WARN),-Wl$(comma)-z$(comma)relro,$(CURDIR))
 
 $(BUILD)/module-asan/ngx_http_sluice_module.so: $(MODULE_SRCS)
-	$(call build_module,$(BUILD)/module-asan,-O1 -g -fPIC $(NGX_WARN) $(SAN),$(SAN))
+	$(call build_module,$(BUILD)/module-asan,-O1 -g -fPIC $(NGX_WARN) $(SAN),$(SAN),$(CURDIR))
 
 comma := ,
 
@@ -104,7 +105,7 @@ processor-asan: $(BUILD)/processor-asan/sluice-processor
 # a socket is an integration test and lives elsewhere.
 
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
-PURE_SRCS := ngx_module/multipart.c ngx_module/sniff.c \
+PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
              ngx_module/header_text.c \
              $(wildcard processor/base/*.c processor/core/*.c) \
              $(wildcard processor/store/*.c)
@@ -142,7 +143,8 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
 	clang $(STD) $(WARN) -O1 -g -I. -Ingx_module \
 	    -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -o $@ $< \
-	    ngx_module/multipart.c ngx_module/sniff.c ngx_module/header_text.c
+	    $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
+	    ngx_module/header_text.c
 
 # What the fuzzer finds new goes to build/, the corpus in the tree is read.
 fuzz: $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/fuzz/%)
@@ -158,7 +160,16 @@ fuzz: $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 lint:
 	set -e; for f in tests/lint/*.py; do /usr/bin/python3 $$f; done
 
-bench:
+# The bench's floor: nginx that drops what it reads, the libraries alone.
+$(BUILD)/bench/ngx_http_discard_module.so: $(wildcard tests/bench/discard/*)
+	$(call build_module,$(BUILD)/bench,$(OPT) $(HARDEN) -fPIC $(NGX_WARN),-Wl$(comma)-z$(comma)relro,$(CURDIR)/tests/bench/discard)
+
+$(BUILD)/bench/floor: tests/bench/floor.c
+	mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(OPT) -o $@ $< $(shell pkg-config --libs rdkafka libcrypto)
+
+bench: module processor $(BUILD)/bench/ngx_http_discard_module.so \
+       $(BUILD)/bench/floor
 	tests/bench/run
 
 
