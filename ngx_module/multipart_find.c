@@ -1,0 +1,180 @@
+/*
+ * multipart_find.c: where a multipart delimiter is, at the speed of memory.
+ *
+ * Knows that a delimiter is CR LF - - and characters that are no CR, and
+ * nothing else of multipart.  Since its only CR comes first, a delimiter never
+ * overlaps itself: whatever is compared, a search stays linear.
+ */
+
+#include "multipart_find.h"
+
+#include <stdint.h>
+#include <string.h>
+
+
+#define SLUICE_MULTIPART_BLOCK  64    /* bytes that one step looks at */
+
+
+typedef signed char  sluice_multipart_vec_t __attribute__((vector_size(16)));
+
+typedef union {
+    sluice_multipart_vec_t  v;
+    uint64_t                word[2];
+} sluice_multipart_hits_t;
+
+
+static sluice_multipart_vec_t
+sluice_multipart_equal(const char *p, sluice_multipart_vec_t c)
+{
+    sluice_multipart_vec_t  v;
+
+    memcpy(&v, p, sizeof(v));
+
+    return v == c;
+}
+
+
+static sluice_multipart_vec_t
+sluice_multipart_splat(char c)
+{
+    sluice_multipart_vec_t  v;
+
+    memset(&v, c, sizeof(v));
+
+    return v;
+}
+
+
+static unsigned
+sluice_multipart_any(sluice_multipart_vec_t v)
+{
+    sluice_multipart_hits_t  hits;
+
+    hits.v = v;
+
+    return (hits.word[0] | hits.word[1]) != 0;
+}
+
+
+/*
+ * Look closer at a block with a hit.  Eight bytes of the delimiter are compared
+ * at all places at once, so that what is left for memcmp() lies at least eight
+ * bytes apart, and text made of the delimiter's beginnings stays cheap.
+ */
+static const char *
+sluice_multipart_confirm(const char *p, const char *delim, size_t len)
+{
+    size_t                   i, k, depth;
+    unsigned                 bit;
+    uint64_t                 word;
+    const char              *end, *at;
+    sluice_multipart_hits_t  hits;
+
+    depth = (len - 1 < 8) ? len - 1 : 8;
+
+    for (end = p + SLUICE_MULTIPART_BLOCK; p < end; p += sizeof(hits)) {
+
+        hits.v = sluice_multipart_equal(p, sluice_multipart_splat('\r'))
+                 & sluice_multipart_equal(p + len - 1,
+                                     sluice_multipart_splat(delim[len - 1]));
+
+        for (k = 1; k < depth && sluice_multipart_any(hits.v); k++) {
+            hits.v &= sluice_multipart_equal(p + k,
+                                          sluice_multipart_splat(delim[k]));
+        }
+
+        for (i = 0; i < 2; i++) {
+            word = hits.word[i];
+#if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+            word = __builtin_bswap64(word);
+#endif
+            while (word) {
+                bit = __builtin_ctzll(word) & ~7u;
+                at = p + i * 8 + bit / 8;
+
+                if (memcmp(at, delim, len) == 0) {
+                    return at;
+                }
+
+                word &= ~((uint64_t) 0xff << bit);
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * The first whole delimiter in buf, or NULL.
+ *
+ * A place is a hit when a CR stands there and the delimiter's last byte where a
+ * delimiter would end.  Random data has one in 64 KB, data made of CR LF none.
+ * Vectors of the compiler's own kind, 16 bytes being native everywhere, compare
+ * about as fast as memory delivers.
+ */
+const char *
+sluice_multipart_find(const char *p, size_t size, const char *delim, size_t len)
+{
+    size_t                  i;
+    const char             *end, *found;
+    sluice_multipart_vec_t  cr, tail, hits;
+
+    if (size < len) {
+        return NULL;
+    }
+
+    end = p + size - len + 1;          /* a delimiter begins before it */
+
+    cr = sluice_multipart_splat('\r');
+    tail = sluice_multipart_splat(delim[len - 1]);
+
+    for ( /* void */ ; end - p >= SLUICE_MULTIPART_BLOCK;
+         p += SLUICE_MULTIPART_BLOCK)
+    {
+        hits = sluice_multipart_splat(0);
+
+        for (i = 0; i < SLUICE_MULTIPART_BLOCK; i += sizeof(hits)) {
+            hits |= sluice_multipart_equal(p + i, cr)
+                    & sluice_multipart_equal(p + i + len - 1, tail);
+        }
+
+        if (sluice_multipart_any(hits)) {
+            found = sluice_multipart_confirm(p, delim, len);
+            if (found != NULL) {
+                return found;
+            }
+        }
+    }
+
+    while (p < end) {
+        p = memchr(p, '\r', end - p);
+
+        if (p == NULL || memcmp(p, delim, len) == 0) {
+            return p;
+        }
+
+        p++;
+    }
+
+    return NULL;
+}
+
+
+/* How many bytes at the end of buf begin a delimiter. */
+size_t
+sluice_multipart_partial(const char *buf, size_t size, const char *delim,
+    size_t len)
+{
+    size_t  n, max;
+
+    max = (size < len - 1) ? size : len - 1;
+
+    for (n = 1; n <= max; n++) {
+        if (buf[size - n] == '\r') {
+            return memcmp(buf + size - n, delim, n) == 0 ? n : 0;
+        }
+    }
+
+    return 0;
+}
