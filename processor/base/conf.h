@@ -5,6 +5,9 @@
  * the sentence of the reference.  conf_load() parses the file once into the
  * owners' structs and refuses what no row names.  `sluice-processor
  * --reference` prints the rows.
+ *
+ * A line holds at most 198 bytes (inih).  A value that ends in a comma goes on
+ * in the next line if that one begins with a blank.
  */
 
 #ifndef SLUICE_BASE_CONF_H
@@ -38,12 +41,13 @@ typedef struct {
     conf_type_e   type;
     size_t        offset;        /* into the owner's struct */
     const char   *def;           /* as written in the file; NULL: required */
-    int64_t       min, max;
+    int64_t       min, max;      /* inclusive; 0, 0: 0 and up */
     const char   *choices;
     int           reloadable;    /* SIGHUP takes it over */
     const char   *help;          /* one sentence */
 } conf_row_t;
 
+/* Two entries may not name the same section. */
 typedef struct {
     const char        *section;
     const conf_row_t  *rows;
@@ -56,7 +60,10 @@ typedef struct {
  */
 rc_t conf_load(const char *path, const conf_section_t *sections, err_t *err);
 
-/* Give back what conf_load() put into the targets. */
+/*
+ * Give back what conf_load() put into the targets, which are zeroed.  A failed
+ * conf_load() has done so itself.
+ */
 void conf_free(const conf_section_t *sections);
 
 /* The reference page's tables, Markdown. */
