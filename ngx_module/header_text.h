@@ -16,7 +16,8 @@
  *
  * Bytes that are not UTF-8 (overlong, surrogates, > U+10FFFF included), C0, C1,
  * DEL, and the bidi controls U+200E-F, U+202A-E, U+2066-9, U+061C become
- * U+FFFD.  dst needs room for max bytes; it is not NUL-terminated.
+ * U+FFFD.  dst needs room for max bytes, must not overlap src, and is not
+ * NUL-terminated.
  *
  * Returns the length written.
  */

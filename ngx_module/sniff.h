@@ -1,10 +1,11 @@
 /*
  * sniff.h: a file's type by its first bytes.
  *
- * The table follows WHATWG MIME Sniffing (section 6: images, audio and video,
- * archives), with PDF, TIFF, HEIC/AVIF (ISO BMFF brands), SVG left out on
- * purpose (it is text and active content).  What the client claims is never
- * an input.
+ * The table and the names follow WHATWG MIME Sniffing (section 6: images, audio
+ * and video, archives), so it is audio/wave, application/x-gzip, image/x-icon.
+ * Added are PDF, TIFF, HEIC, AVIF, QuickTime, Matroska.  SVG and HTML are left
+ * out on purpose: they are active content, and come out as text/plain.  What
+ * the client claims is never an input.
  */
 
 #ifndef SLUICE_SNIFF_H
@@ -12,15 +13,15 @@
 
 #include <stddef.h>
 
-#define SLUICE_SNIFF_BYTES  64    /* as many of the first bytes as it looks at */
+#define SLUICE_SNIFF_BYTES  64    /* of the file's beginning it looks at */
 
 /*
  * data, len  the beginning of the file: SLUICE_SNIFF_BYTES, or all of it when
  *            it is shorter
  *
  * Returns a static, lower-case type such as "image/jpeg", never NULL:
- * "text/plain" when the bytes are printable UTF-8 text without NUL,
- * "application/octet-stream" for all else.
+ * "text/plain" when the bytes are printable UTF-8 text without NUL (or none at
+ * all), "application/octet-stream" for all else.
  */
 const char *sluice_sniff(const unsigned char *data, size_t len);
 
