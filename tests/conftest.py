@@ -10,9 +10,10 @@ processor(ini, ...)      starts a processor; see stack.processor.Processor
 place_of                 an empty directory that any user may enter
 images                   the directory of sample images
 
-In nginx's and the processor's text, @KAFKA@, @REDIS@, @TOPIC@ and, for the
-superuser and the two roles, @POSTGRES@, @POSTGRES_WRITER@, @POSTGRES_READER@
-stand for what the test's fixtures have made, beside @PORT@ and @DIR@.
+In nginx's and the processor's text, @KEY@ stands for what the test's fixtures
+have made: KAFKA and TOPIC; REDIS (host:port), REDIS_USER, REDIS_PASSWORD_FILE;
+POSTGRES, POSTGRES_WRITER, POSTGRES_READER (DSNs of the superuser and of the
+two roles); PORT and DIR.
 """
 
 import os
@@ -108,7 +109,7 @@ def place_of(request, ground):
 @pytest.fixture
 def topic(request, kafka):
     return kafka.create_uploads("%s-%s" % (_slug(request),
-                                           uuid.uuid4().hex[:6]))
+                                           uuid.uuid4().hex[:6]), 4)
 
 
 @pytest.fixture
@@ -134,7 +135,9 @@ def values(request):
     if "topic" in asked:
         found["TOPIC"] = get("topic")
     if "redis" in asked:
-        found["REDIS"] = get("redis").url
+        found["REDIS"] = get("redis").address
+        found["REDIS_USER"] = get("redis").user
+        found["REDIS_PASSWORD_FILE"] = get("redis").password_file
     if "dsn" in asked or "postgres" in asked:
         server = get("postgres")
         dsn = get("dsn") if "dsn" in asked else server.dsn

@@ -11,23 +11,11 @@ import subprocess
 import time
 import uuid
 
-from . import place, ports, wait
+from . import conf, place, ports, wait
 from .service import Service
 
 LIBS = os.path.join(place.ROOT, "build", "kafka-libs")
 POM = os.path.join(place.ROOT, "tests", "stack", "kafka-pom.xml")
-
-# docs/design.md section 5 and "Clocks" in section 4.
-UPLOADS = {
-    "message.timestamp.type": "CreateTime",
-    "message.timestamp.after.max.ms": "5000",
-    "message.timestamp.before.max.ms": "45000",
-    "retention.ms": str(7 * 24 * 3600 * 1000),
-    "segment.ms": str(3600 * 1000),
-}
-# What is sent on keeps its own, older event time.
-SIDE = {key: value for key, value in UPLOADS.items()
-        if not key.endswith(".max.ms")}
 
 LOG4J = """\
 Configuration:
@@ -241,12 +229,14 @@ class Kafka:
                    "leaders of topic " + name)
         return name
 
-    def create_uploads(self, name, partitions=4, **config):
-        """The topic of a pipeline and its .late and .dead."""
-        config = {k.replace("_", "."): v for k, v in config.items()}
-        self.create_topic(name, partitions, dict(UPLOADS, **config))
-        self.create_topic(name + ".late", 1, SIDE)
-        self.create_topic(name + ".dead", 1, SIDE)
+    def create_uploads(self, name, partitions=None, **over):
+        """The topics of a pipeline, as conf/topics.conf has them: name,
+        name.late, name.dead.  over: settings of the first, _ for a dot."""
+        over = {k.replace("_", "."): v for k, v in over.items()}
+        for topic, n, config in conf.topics(name, self.replicas, **over):
+            self.create_topic(
+                topic, partitions if partitions and topic == name else n,
+                config)
         return name
 
     def delete_topic(self, *names):

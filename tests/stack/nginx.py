@@ -92,10 +92,7 @@ class Nginx(Service):
 
     def write(self, server="", http="", main="", whole=None):
         """Writes the configuration; reload() makes a running nginx take it."""
-        user = ""
-        if place.is_root():
-            u = place.user("www-data")
-            user = "user %s;" % u.pw_name
+        user = self.user_line()
         text = whole or TEMPLATE.format(
             dir=self.dir, module=module_path(), user=user, port=self.port,
             workers=self.workers_wanted, level=self.level, main=main,
@@ -106,6 +103,12 @@ class Nginx(Service):
             text = text.replace("@%s@" % key, str(value))
         with open(self.conf, "w") as f:
             f.write(text)
+
+    def user_line(self):
+        """Root's workers give root up; nobody else may ask for a user."""
+        if place.is_root():
+            return "user %s;" % place.user("www-data").pw_name
+        return ""
 
     def listen_h2(self):
         if version() >= (1, 25, 1):

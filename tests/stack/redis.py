@@ -1,46 +1,42 @@
-"""A Redis server with an ACL, as Sluice wants it."""
+"""A Redis server with the shipped ACL.
+
+The user of conf/redis-sluice.acl is what the processor logs in as; the
+default user stays open for the tests' own looks."""
 
 import os
 import socket
 
-from . import ports
+from . import conf, ports
 from .service import Service
 
-USER = "sluice"
 PASSWORD = "redis-secret"
-
-# The default user stays open for the tests' own looks.  ~sluice:* is all the
-# processor may touch.
-ACL = """\
-user default on nopass ~* &* +@all
-user {user} on >{password} resetkeys ~sluice:* resetchannels -@all \
-+@read +@write +@connection +@transaction +@scripting +info -@dangerous \
-+info
-"""
 
 
 class Redis(Service):
     name = "redis"
 
-    def __init__(self, directory, acl=ACL):
+    def __init__(self, directory):
         super().__init__(directory)
         self.port = ports.free()
-        self.acl = acl.format(user=USER, password=PASSWORD)
-        self.url = "redis://%s:%s@127.0.0.1:%d/0" % (USER, PASSWORD,
-                                                     self.port)
+        self.address = "127.0.0.1:%d" % self.port
+        self.user = conf.REDIS_USER
+        self.password_file = os.path.join(self.dir, "password")
+        with open(self.password_file, "w") as f:
+            os.chmod(self.password_file, 0o600)
+            f.write(PASSWORD + "\n")
         self.admin_url = "redis://127.0.0.1:%d/0" % self.port
 
     def command(self):
         acl = os.path.join(self.dir, "users.acl")
-        conf = os.path.join(self.dir, "redis.conf")
+        settings = os.path.join(self.dir, "redis.conf")
         with open(acl, "w") as f:
-            f.write(self.acl)
-        with open(conf, "w") as f:
+            f.write(conf.redis_acl(PASSWORD))
+        with open(settings, "w") as f:
             f.write("bind 127.0.0.1\nport %d\ndir %s\naclfile %s\n"
                     "save \"\"\nappendonly yes\nappendfsync everysec\n"
                     "maxmemory 256mb\nmaxmemory-policy noeviction\n"
                     % (self.port, self.dir, acl))
-        return ["redis-server", conf]
+        return ["redis-server", settings]
 
     def ready(self):
         return self.command_line("PING") == b"+PONG"
