@@ -174,21 +174,47 @@ bench: module processor $(BUILD)/bench/ngx_http_discard_module.so \
 
 
 # ---- install -------------------------------------------------------------
+#
+# INSTALL="install -C -v" leaves alone what is already there and names what it
+# did, which is how the playbook knows whether something changed.  Samples
+# and the unit speak of /usr/local and /usr; they are installed with PREFIX.
 
-DATADIR = $(PREFIX)/share/sluice
+INSTALL       ?= install
+DATADIR        = $(PREFIX)/share/sluice
+UNITDIR       ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR   ?= $(PREFIX)/lib/sysusers.d
+STAGE          = $(BUILD)/install
 
 install: module processor
-	install -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(DATADIR)/sql $(DESTDIR)$(DATADIR)/conf \
+	$(INSTALL) -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(PREFIX)/bin \
+	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
+	    $(DESTDIR)$(DATADIR)/conf/nginx $(DESTDIR)$(DATADIR)/sql \
 	    $(DESTDIR)$(DATADIR)/html
-	install -m 644 $(BUILD)/module/ngx_http_sluice_module.so \
+	rm -rf $(STAGE) && mkdir -p $(STAGE)
+	sed 's,/usr/local/share/sluice,$(DATADIR),' conf/sluice.conf \
+	    > $(STAGE)/sluice.conf
+	sed -e 's,/usr/bin/sluice,$(PREFIX)/bin/sluice,' \
+	    -e 's,/etc/sluice,$(SYSCONFDIR)/sluice,' \
+	    -e 's,/usr/share/sluice,$(DATADIR),' \
+	    packaging/systemd/sluice-processor.service \
+	    > $(STAGE)/sluice-processor.service
+	$(INSTALL) -m 644 $(BUILD)/module/ngx_http_sluice_module.so \
 	    $(DESTDIR)$(MODULES_DIR)/
-	install -m 755 $(BUILD)/processor/sluice-processor \
+	$(INSTALL) -m 755 $(BUILD)/processor/sluice-processor \
 	    $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 sql/*.sql $(DESTDIR)$(DATADIR)/sql/
-	install -m 755 sql/migrate $(DESTDIR)$(DATADIR)/sql/
-	cp -r conf/. $(DESTDIR)$(DATADIR)/conf/
-	install -m 644 conf/html/* $(DESTDIR)$(DATADIR)/html/
+	$(INSTALL) -m 644 $(STAGE)/sluice-processor.service \
+	    $(DESTDIR)$(UNITDIR)/
+	$(INSTALL) -m 644 packaging/systemd/sluice.sysusers \
+	    $(DESTDIR)$(SYSUSERSDIR)/sluice.conf
+	$(INSTALL) -m 644 sql/*.sql $(DESTDIR)$(DATADIR)/sql/
+	$(INSTALL) -m 755 sql/migrate $(DESTDIR)$(DATADIR)/sql/
+	$(INSTALL) -m 644 $(STAGE)/sluice.conf $(CONF_FILES) \
+	    $(DESTDIR)$(DATADIR)/conf/
+	$(INSTALL) -m 644 conf/nginx/*.conf $(DESTDIR)$(DATADIR)/conf/nginx/
+	$(INSTALL) -m 644 conf/html/* $(DESTDIR)$(DATADIR)/html/
+
+CONF_FILES = conf/processor.ini conf/topics.conf conf/redis-sluice.acl \
+             conf/redis-sluice.conf
 
 clean:
 	rm -rf $(BUILD)
