@@ -23,7 +23,8 @@ from .postgres import Postgres
 from .processor import Processor
 from .redis import Redis
 
-RUN = os.path.join(place.ROOT, ".run")
+RUN = os.path.abspath(os.environ.get("SLUICE_RUN",
+                                     os.path.join(place.ROOT, ".run")))
 IMAGES = os.path.join(place.ROOT, "tests", "data", "images")
 TOPIC = "uploads"
 WINDOW_S = 30
@@ -144,6 +145,7 @@ class Ground:
 def explain(ground):
     e = ground.env
     image = os.path.relpath(os.path.join(IMAGES, "image-cat.jpg"))
+    run = os.path.relpath(RUN)
     say("""
   page      {PAGE_URL}
   upload    {UPLOAD_URL}
@@ -151,7 +153,7 @@ def explain(ground):
 
 Try, in another shell:
 
-  . .run/env
+  . {run}/env
   curl -F file=@{image} -F 'file=@{image};filename=copy.jpg' "$UPLOAD_URL"
   curl "$SUMMARY_URL"
   psql "$POSTGRES_DSN" -c 'SELECT * FROM "UploadSummary"'
@@ -160,7 +162,7 @@ Try, in another shell:
       -f '%p/%o %T %k %S bytes\\n  %h\\n'
   find "$STORE/" -type f
 
-Logs are .run/*.log.  Ctrl-C stops everything.""".format(image=image, **e))
+Logs are {run}/*.log.  Ctrl-C stops everything.""".format(image=image, run=run, **e))
 
 
 def read(name):
@@ -270,13 +272,12 @@ def serve(ground):
 
 
 def lock():
-    """Two quickstarts in one checkout would take each other's .run away."""
-    os.makedirs(os.path.join(place.ROOT, "build"), exist_ok=True)
-    f = open(os.path.join(place.ROOT, "build", "quickstart.lock"), "w")
+    """Two quickstarts would take each other's directory away."""
+    f = open(RUN + ".lock", "w")
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Failure("another quickstart runs in this checkout")
+        raise Failure("another quickstart runs in %s" % RUN)
     return f
 
 
@@ -308,7 +309,8 @@ def main():
     except (Failure, wait.Timeout, RuntimeError, OSError,
             subprocess.SubprocessError) as e:
         sys.stderr.write("quickstart: %s\n" % e)
-        sys.stderr.write("quickstart: the logs are .run/*.log\n")
+        sys.stderr.write("quickstart: the logs are %s/*.log\n"
+                         % os.path.relpath(RUN))
         status = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
