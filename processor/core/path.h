@@ -16,6 +16,7 @@
 
 #define PATH_CUSTOMER_MAX  (SLUICE_CUSTOMER_MAX * 3 + 1)
 #define PATH_MEMBER_MAX    (PATH_CUSTOMER_MAX + 1 + SLUICE_SHA256_HEX + 1)
+#define PATH_PREFIX_MAX    256
 #define PATH_OBJECT_MAX    1024
 #define PATH_ID_LEN        37
 
@@ -32,11 +33,16 @@ int path_member_parse(const char *member, size_t len,
 
 /*
  * [prefix/][c-<customer>/]YYYY/MM/DD/HH/MM:SS/<sha256>.<ext>, the time being
- * the window's start, UTC.  prefix is checked by the setting: no "..", no
- * leading or trailing slash; may be empty.
+ * the window's start, UTC.  prefix has passed path_prefix_is_valid().
  */
 void path_object(const char *prefix, int64_t window_ms, const record_t *rec,
     char path[PATH_OBJECT_MAX]);
+
+/*
+ * A prefix from the configuration: empty, or components of [A-Za-z0-9_.-] that
+ * don't begin with a dot, no slash at either end, at most PATH_PREFIX_MAX.
+ */
+int path_prefix_is_valid(const char *prefix);
 
 /* "jpg" for image/jpeg; "bin" for what the table doesn't know. */
 const char *path_extension(const char *type, size_t len);

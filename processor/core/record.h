@@ -15,6 +15,10 @@
 #include "base/err.h"
 #include "sluice_wire.h"
 
+#define RECORD_ID_MAX    128
+#define RECORD_TYPE_MAX  127
+#define RECORD_TS_MAX    INT64_C(253402300799999)      /* the year 9999 */
+
 typedef struct {
     const char  *name;                      /* NUL-terminated */
     const char  *value;                     /* not NUL-terminated */
@@ -26,9 +30,9 @@ typedef struct {
     int32_t                 partition;
     int64_t                 offset;
     int64_t                 ts_ms;
-    const void             *key;
+    const void             *key;            /* NULL: the record has none */
     size_t                  key_len;
-    const void             *value;
+    const void             *value;          /* NULL: a null value */
     size_t                  len;
     const record_header_t  *headers;
     size_t                  nheaders;
@@ -48,8 +52,9 @@ typedef struct {
 /*
  * RC_OK, or RC_REJECT with the reason: unknown ce_type, missing or repeated
  * header, a hash that is not 64 lower-case hex digits or differs from the
- * key, invalid UTF-8, a value over its limit, a size that is not the value's.
- * The bytes are not hashed here.
+ * key, invalid UTF-8, control or bidi characters, a value over its limit, a
+ * size that is not the value's, no timestamp.  ce_subject and ce_customer may
+ * be absent, which is the same as empty.  The bytes are not hashed here.
  */
 rc_t record_read(record_t *rec, err_t *err);
 
