@@ -56,32 +56,57 @@ sluice_multipart_any(sluice_multipart_vec_t v)
 }
 
 
+static uint64_t
+sluice_multipart_word(const char *p)
+{
+    uint64_t  word;
+
+    memcpy(&word, p, sizeof(word));
+
+    return word;
+}
+
+
+/* memcmp() without its call; the caller has compared the first byte */
+static unsigned
+sluice_multipart_same(const char *p, const char *delim, size_t len)
+{
+    size_t  i;
+
+    for (i = 1; len - i >= 8; i += 8) {
+        if (sluice_multipart_word(p + i) != sluice_multipart_word(delim + i)) {
+            return 0;
+        }
+    }
+
+    for ( /* void */ ; i < len; i++) {
+        if (p[i] != delim[i]) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /*
- * Look closer at a block with a hit.  Eight bytes of the delimiter are compared
- * at all places at once, so that what is left for memcmp() lies at least eight
- * bytes apart, and text made of the delimiter's beginnings stays cheap.
+ * Look closer at a block with a hit.  Inlined comparisons by the word keep text
+ * that is made of the delimiter's beginnings cheap.
  */
 static const char *
-sluice_multipart_confirm(const char *p, const char *delim, size_t len)
+sluice_multipart_confirm(const char *p, const char *delim, size_t len,
+    sluice_multipart_vec_t cr, sluice_multipart_vec_t tail)
 {
-    size_t                   i, k, depth;
+    size_t                   i;
     unsigned                 bit;
     uint64_t                 word;
     const char              *end, *at;
     sluice_multipart_hits_t  hits;
 
-    depth = (len - 1 < 8) ? len - 1 : 8;
-
     for (end = p + SLUICE_MULTIPART_BLOCK; p < end; p += sizeof(hits)) {
 
-        hits.v = sluice_multipart_equal(p, sluice_multipart_splat('\r'))
-                 & sluice_multipart_equal(p + len - 1,
-                                     sluice_multipart_splat(delim[len - 1]));
-
-        for (k = 1; k < depth && sluice_multipart_any(hits.v); k++) {
-            hits.v &= sluice_multipart_equal(p + k,
-                                          sluice_multipart_splat(delim[k]));
-        }
+        hits.v = sluice_multipart_equal(p, cr)
+                 & sluice_multipart_equal(p + len - 1, tail);
 
         for (i = 0; i < 2; i++) {
             word = hits.word[i];
@@ -92,7 +117,7 @@ sluice_multipart_confirm(const char *p, const char *delim, size_t len)
                 bit = __builtin_ctzll(word) & ~7u;
                 at = p + i * 8 + bit / 8;
 
-                if (memcmp(at, delim, len) == 0) {
+                if (sluice_multipart_same(at, delim, len)) {
                     return at;
                 }
 
@@ -106,8 +131,6 @@ sluice_multipart_confirm(const char *p, const char *delim, size_t len)
 
 
 /*
- * The first whole delimiter in buf, or NULL.
- *
  * A place is a hit when a CR stands there and the delimiter's last byte where a
  * delimiter would end.  Random data has one in 64 KB, data made of CR LF none.
  * Vectors of the compiler's own kind, 16 bytes being native everywhere, compare
@@ -116,9 +139,9 @@ sluice_multipart_confirm(const char *p, const char *delim, size_t len)
 const char *
 sluice_multipart_find(const char *p, size_t size, const char *delim, size_t len)
 {
-    size_t                  i;
-    const char             *end, *found;
-    sluice_multipart_vec_t  cr, tail, hits;
+    size_t                      i;
+    const char                 *end, *found;
+    sluice_multipart_vec_t      cr, tail, hits;
 
     if (size < len) {
         return NULL;
@@ -139,18 +162,20 @@ sluice_multipart_find(const char *p, size_t size, const char *delim, size_t len)
                     & sluice_multipart_equal(p + i + len - 1, tail);
         }
 
-        if (sluice_multipart_any(hits)) {
-            found = sluice_multipart_confirm(p, delim, len);
-            if (found != NULL) {
-                return found;
-            }
+        if (!sluice_multipart_any(hits)) {
+            continue;
+        }
+
+        found = sluice_multipart_confirm(p, delim, len, cr, tail);
+        if (found != NULL) {
+            return found;
         }
     }
 
     while (p < end) {
         p = memchr(p, '\r', end - p);
 
-        if (p == NULL || memcmp(p, delim, len) == 0) {
+        if (p == NULL || sluice_multipart_same(p, delim, len)) {
             return p;
         }
 
