@@ -47,7 +47,7 @@ typedef struct {
     void  (*close)(store_t *store);               /* takes NULL */
 } store_ops_t;
 
-/* store/table.c: all kinds, ended by name == NULL. */
+/* store/table.c: all kinds, ended by NULL. */
 extern const store_ops_t *const store_table[];
 
 #endif /* SLUICE_CORE_STORE_H */
