@@ -7,7 +7,7 @@
  *
  * One core, bodies of 8 MB in slices of 64 KB as a server reads them.  A row is
  * the best of its rounds in GB/s, as others on the machine only take away; the
- * ratio is to the first row.  memchr() for a byte that is not there is the floor.
+ * ratio is to the first row.  The floor is memchr() for a byte that is not there.
  */
 
 #include "multipart.h"

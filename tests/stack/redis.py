@@ -33,9 +33,9 @@ class Redis(Service):
             f.write(conf.redis_acl(PASSWORD))
         with open(settings, "w") as f:
             f.write("bind 127.0.0.1\nport %d\ndir %s\naclfile %s\n"
-                    "save \"\"\nappendonly yes\nappendfsync everysec\n"
-                    "maxmemory 256mb\nmaxmemory-policy noeviction\n"
-                    % (self.port, self.dir, acl))
+                    "include %s\nsave \"\"\nmaxmemory 256mb\n"
+                    % (self.port, self.dir, acl,
+                       os.path.join(conf.CONF, "redis-sluice.conf")))
         return ["redis-server", settings]
 
     def ready(self):
