@@ -90,22 +90,31 @@ sluice_multipart_same(const char *p, const char *delim, size_t len)
 
 
 /*
- * Look closer at a block with a hit.  Inlined comparisons by the word keep text
- * that is made of the delimiter's beginnings cheap.
+ * Look closer at a block with a hit.  What passes here lies at least five bytes
+ * apart, and comparisons by the word without a call keep even text that is made
+ * of the delimiter's beginnings cheap.
  */
 static const char *
-sluice_multipart_confirm(const char *p, const char *delim, size_t len,
-    sluice_multipart_vec_t cr, sluice_multipart_vec_t tail)
+sluice_multipart_confirm(const char *p, const char *delim, size_t len)
 {
     size_t                   i;
     unsigned                 bit;
     uint64_t                 word;
     const char              *end, *at;
+    sluice_multipart_vec_t   cr, lf, dash, tail;
     sluice_multipart_hits_t  hits;
+
+    cr = sluice_multipart_splat('\r');
+    lf = sluice_multipart_splat('\n');
+    dash = sluice_multipart_splat('-');
+    tail = sluice_multipart_splat(delim[len - 1]);
 
     for (end = p + SLUICE_MULTIPART_BLOCK; p < end; p += sizeof(hits)) {
 
         hits.v = sluice_multipart_equal(p, cr)
+                 & sluice_multipart_equal(p + 1, lf)
+                 & sluice_multipart_equal(p + 2, dash)
+                 & sluice_multipart_equal(p + 3, dash)
                  & sluice_multipart_equal(p + len - 1, tail);
 
         for (i = 0; i < 2; i++) {
@@ -166,7 +175,7 @@ sluice_multipart_find(const char *p, size_t size, const char *delim, size_t len)
             continue;
         }
 
-        found = sluice_multipart_confirm(p, delim, len, cr, tail);
+        found = sluice_multipart_confirm(p, delim, len);
         if (found != NULL) {
             return found;
         }

@@ -7,7 +7,7 @@
  *
  * One core, bodies of 8 MB in slices of 64 KB as a server reads them.  A row is
  * the best of its rounds in GB/s, as others on the machine only take away; the
- * ratio is to the first row.  The floor is memchr() for a byte that is not there.
+ * ratio is to the first row.  The floor is memchr() for a byte that is absent.
  */
 
 #include "multipart.h"
@@ -293,10 +293,10 @@ main(int argc, char **argv)
         prefixes(boundary, strlen(boundary) + 3, seconds));
 
     worst(boundary, seconds);
-    worst("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-          seconds);
-    worst("abababababababababababababababababababababababababababababababababab-",
-          seconds);
+    worst("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", seconds);
+    worst("ababababababababababababababababab"
+          "ababababababababababababababababab-", seconds);
     worst("x", seconds);
 
     row("floor: memchr()", floor_memchr(seconds));
