@@ -33,6 +33,10 @@ typedef struct {
     size_t  affected;
 } pg_result_t;
 
+/* RC_REJECT when libpq can't read the dsn, or a password stands in it. */
+rc_t pg_check(const pg_conf_t *conf, err_t *err);
+
+/* Does not connect.  conf is borrowed until close. */
 pg_t *pg_open(const pg_conf_t *conf);
 void pg_close(pg_t *pg);
 
@@ -47,7 +51,8 @@ const char *pg_value(const pg_t *pg, size_t row, size_t col);  /* NULL: null */
 /*
  * A transaction: begin, any number of pg_exec, commit or rollback.  A failed
  * commit whose outcome is unknown is RC_RETRY; callers are idempotent.
- * rollback never fails.
+ * After any failure but pg_begin()'s the caller calls rollback, which never
+ * fails; until then nothing is sent over a new connection.
  */
 rc_t pg_begin(pg_t *pg, err_t *err);
 rc_t pg_commit(pg_t *pg, err_t *err);
@@ -55,6 +60,7 @@ void pg_rollback(pg_t *pg);
 
 /*
  * Builds a text[] / bigint[] literal for unnest(): many rows in one statement.
+ * A zeroed struct is an empty array; reset makes it one again.
  */
 typedef struct {
     char    *text;

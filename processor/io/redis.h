@@ -4,7 +4,7 @@
  * The only file that includes hiredis.  Synchronous, bounded by timeouts;
  * reconnects by itself at the next call after a failure.  Any network
  * failure, LOADING, READONLY, OOM, NOPERM or timeout is RC_RETRY with the
- * reason.  Knows nothing of windows.
+ * reason.  Knows nothing of windows.  Whoever uses it ignores SIGPIPE.
  */
 
 #ifndef SLUICE_IO_REDIS_H
@@ -40,15 +40,20 @@ typedef struct redis_value_s {
 
 /* An argument list built by the caller; grows, reused between calls. */
 typedef struct {
-    const char  **argv;
-    size_t       *lens;
-    size_t        n, cap;
+    const char    **argv;
+    size_t         *lens;
+    unsigned char  *own;       /* argv[i] is freed at reset */
+    size_t          n, cap;
 } redis_args_t;
 
+/*
+ * A zeroed struct is an empty list.  _str and _mem borrow until the call, the
+ * _copy and _int forms own their text.
+ */
 void redis_args_reset(redis_args_t *args);
-/* Borrowed until the call; the _int and _copy forms own their text. */
 void redis_args_str(redis_args_t *args, const char *s);
 void redis_args_mem(redis_args_t *args, const char *s, size_t len);
+void redis_args_copy(redis_args_t *args, const char *s, size_t len);
 void redis_args_int(redis_args_t *args, int64_t n);
 void redis_args_free(redis_args_t *args);
 
@@ -68,8 +73,9 @@ rc_t redis_script(redis_t *redis, const char *script, size_t nkeys,
     const redis_args_t *args, const redis_value_t **reply, err_t *err);
 
 /*
- * For -t: PING, write rights under the prefix, and the eviction policy read
- * from INFO: must be noeviction (RC_REJECT, saying so).
+ * For -t: PING, the rights to write and to run scripts on keys that begin with
+ * prefix ("sluice:"), and the eviction policy read from INFO: must be
+ * noeviction (RC_REJECT, saying so).
  */
 rc_t redis_probe(redis_t *redis, const char *prefix, err_t *err);
 
