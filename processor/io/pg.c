@@ -31,7 +31,7 @@
 #include "base/secret.h"
 
 #define PG_GRACE_MS  2000          /* for the server's own timeout to arrive */
-#define PG_NAME_MAX  24
+#define PG_NAME_MAX  32
 
 
 struct pg_s {
@@ -541,6 +541,8 @@ pg_commit(pg_t *pg, err_t *err)
     }
     if (rc == RC_OK) {
         pg->in_tx = 0;
+    } else {
+        pg_rollback(pg);
     }
     return rc;
 }

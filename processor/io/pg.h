@@ -51,8 +51,8 @@ const char *pg_value(const pg_t *pg, size_t row, size_t col);  /* NULL: null */
 /*
  * A transaction: begin, any number of pg_exec, commit or rollback.  A failed
  * commit whose outcome is unknown is RC_RETRY; callers are idempotent.
- * After any failure but pg_begin()'s the caller calls rollback, which never
- * fails; until then nothing is sent over a new connection.
+ * Either commit or rollback ends it, whatever they return; rollback never
+ * fails.  Until then nothing is sent over a new connection.
  */
 rc_t pg_begin(pg_t *pg, err_t *err);
 rc_t pg_commit(pg_t *pg, err_t *err);
