@@ -156,7 +156,8 @@ def main():
     args = parser.parse_args()
     try:
         topics = wanted(args.conf, args.topic, args.set)
-        admin = ck.AdminClient(properties(sys.stdin))
+        admin = ck.AdminClient(dict({"log_level": "4"},
+                                    **properties(sys.stdin)))
         known = admin.list_topics(timeout=TIMEOUT_S).topics
         for name, settings in topics.items():
             if name in known:
