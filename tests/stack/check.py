@@ -20,7 +20,7 @@ from . import kafka, place
 LOGS = os.path.join(place.ROOT, "build", "check")
 FUZZ_SECONDS = 60
 PYTEST_MINUTES = {False: 17, True: 70}
-FOLDERS = ("model", "module", "processor", "e2e", "faults")
+FOLDERS = ("model", "module", "processor", "e2e", "faults", "ansible")
 
 
 class Check:
