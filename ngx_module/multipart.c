@@ -295,6 +295,11 @@ sluice_multipart_part_begin(sluice_multipart_t *mp)
         return -1;
     }
 
+    if (mp->part.name.len == 0) {
+        sluice_multipart_fail(mp, SLUICE_MULTIPART_BAD, "A part has no name.");
+        return -1;
+    }
+
     mp->header_total += mp->header_len;
     mp->in_part = 1;
     mp->state = sw_data;

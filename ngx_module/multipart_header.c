@@ -410,10 +410,6 @@ sluice_multipart_disposition(sluice_multipart_t *mp, const char *p,
         }
     }
 
-    if (mp->part.name.len == 0) {
-        return sluice_multipart_bad(mp, "A part has no name.");
-    }
-
     return SLUICE_MULTIPART_MORE;
 }
 
