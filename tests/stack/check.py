@@ -65,7 +65,7 @@ class Check:
         self.step("unit", ["make", "unit"], cmocka)
         self.step("unit sanitized", ["make", "unit-asan"], cmocka)
         self.step("lint", ["bash", "-c", LINT], marks)
-        self.step("cppcheck", CPPCHECK)
+        self.step("clang-tidy", ["tests/stack/tidy"], marks)
         fuzzers = len(glob.glob(place.ROOT + "/tests/fuzz/fuzz_*.c"))
         self.step("fuzz", ["make", "fuzz", "FUZZ_SECONDS=%d" % max(
             10, FUZZ_SECONDS // max(1, fuzzers))], fuzzed)
@@ -101,11 +101,6 @@ for f in tests/lint/*.py; do
 done
 exit $status
 """
-
-CPPCHECK = ["cppcheck", "--quiet", "--std=c11", "--error-exitcode=1",
-            "--enable=warning,portability", "--inline-suppr",
-            "--suppress=missingInclude", "-I.", "-Ingx_module", "-Iprocessor",
-            "ngx_module", "processor"]
 
 
 def run(command, log, env, seconds):
