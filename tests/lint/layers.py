@@ -107,7 +107,7 @@ def check_module(report, path, name, where):
 
 
 def check_calls(report, path, text):
-    own = stem(path)[len("ngx_http_sluice_"):]
+    own = stem(path)[len("ngx_http_sluice_"):].split("_")[0]
     if not report.check(own in RANK, "%s: has no rank in %s: say whom it may "
                         "call" % (path, os.path.relpath(__file__, ROOT))):
         return
