@@ -270,16 +270,18 @@ ngx_http_sluice_pg_ready(ngx_http_sluice_pg_t *pg)
 static void
 ngx_http_sluice_pg_failed(ngx_http_sluice_pg_t *pg, const char *why)
 {
-    u_char     buf[NGX_HTTP_SLUICE_PG_LINE];
-    ngx_str_t  line;
+    u_char      buf[NGX_HTTP_SLUICE_PG_LINE];
+    ngx_str_t   line;
+    ngx_uint_t  level;
 
     line = ngx_http_sluice_pg_line(buf, why);
 
     pg->failures++;
 
     /* someone gets up for the first of a run */
-    ngx_log_error(pg->failures == 1 ? NGX_LOG_ERR : NGX_LOG_INFO,
-                  ngx_cycle->log, 0,
+    level = (pg->failures == 1) ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, ngx_cycle->log, 0,
                   "sluice: no connection to PostgreSQL failures=%ui "
                   "err=\"%V\"", pg->failures, &line);
 

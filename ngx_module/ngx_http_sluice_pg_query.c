@@ -76,7 +76,8 @@ ngx_http_sluice_pg_query(ngx_http_sluice_pg_t *pg, const char *name,
 
         if (params[i] != NULL) {
             len = strlen(params[i]) + 1;
-            query->params[i] = ngx_memcpy(p, params[i], len);
+            query->params[i] = p;
+            ngx_memcpy(p, params[i], len);
             p += len;
         }
     }
@@ -338,6 +339,7 @@ ngx_http_sluice_pg_query_answered(ngx_http_sluice_pg_t *pg)
     PGresult                 *result;
     ngx_int_t                 rc;
     ngx_str_t                 value, line;
+    ngx_uint_t                level;
     ExecStatusType            status;
     ngx_http_sluice_query_t  *query;
 
@@ -371,9 +373,10 @@ ngx_http_sluice_pg_query_answered(ngx_http_sluice_pg_t *pg)
         line = ngx_http_sluice_pg_line(buf, text ? text : "no row");
 
         /* class 22: a value in the question, which is whoever asked's */
-        ngx_log_error(ngx_strncmp(value.data, "22", 2) == 0 ? NGX_LOG_INFO
-                                                            : NGX_LOG_ERR,
-                      ngx_cycle->log, 0,
+        level = (ngx_strncmp(value.data, "22", 2) == 0) ? NGX_LOG_INFO
+                                                        : NGX_LOG_ERR;
+
+        ngx_log_error(level, ngx_cycle->log, 0,
                       "sluice: PostgreSQL refused a query name=%s "
                       "sqlstate=%V err=\"%V\"", query->name, &value, &line);
         rc = NGX_DECLINED;
