@@ -934,6 +934,7 @@ test_boundary_outside_of_the_alphabet_is_refused(void **state)
     check_boundary_bad("multipart/form-data; boundary=a b", unreadable);
     check_boundary_bad("multipart/form-data; boundary=\"a", unreadable);
     check_boundary_bad("multipart/form-data; boundary=\"a\\\"", unreadable);
+    check_boundary_bad("multipart/form-data; boundary=\"a\\", unreadable);
     check_boundary_bad("multipart/form-data; boundary = a", unreadable);
 }
 
