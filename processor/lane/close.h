@@ -1,0 +1,21 @@
+/*
+ * close.h: a window's rows become final.
+ */
+
+#ifndef SLUICE_LANE_CLOSE_H
+#define SLUICE_LANE_CLOSE_H
+
+#include "lane/partition.h"
+#include "lane/rows.h"
+
+/*
+ * Close every window that is due, oldest first.  wall_ms is the clock, for
+ * partitions where nothing comes any more; now_ms the monotonic one.
+ *
+ * RC_OK also when nothing was due.  RC_FENCED and RC_RETRY: nothing was
+ * closed by this call that PostgreSQL does not know of; take again.
+ */
+rc_t close_due(links_t *l, partition_t *p, rows_t *rows, int64_t wall_ms,
+    int64_t now_ms, err_t *err);
+
+#endif /* SLUICE_LANE_CLOSE_H */

@@ -1,0 +1,21 @@
+-- closed.lua: windows leave the state after their rows became final.
+-- KEYS  progress open [unique count file of each window]
+-- ARGV  next closed (both as the close read them), closed from now on,
+--       TTL for looking at them, then the windows' labels
+--
+-- FENCED here means that someone applied records after the close had read the
+-- window, not knowing of it; whoever takes the partition then sees a state
+-- that is ahead of the close and behind it in `closed`, and drops it.
+local next, closed = unpack(redis.call('HMGET', KEYS[1], 'next', 'closed'))
+if not next or next ~= ARGV[1] or closed ~= ARGV[2] then
+    return { 'FENCED', next or '', closed or '' }
+end
+
+redis.call('HSET', KEYS[1], 'closed', ARGV[3])
+for i = 5, #ARGV do
+    redis.call('HDEL', KEYS[2], ARGV[i])
+end
+for i = 3, #KEYS do
+    redis.call('PEXPIRE', KEYS[i], ARGV[4])
+end
+return { 'OK' }

@@ -1,0 +1,105 @@
+/*
+ * partition.h: what a lane knows of one partition it owns.
+ *
+ * Everything here is a copy: of Redis' state as of `next`, of PostgreSQL's
+ * progress as of the take.  It may be wrong at any moment (another lane may
+ * own the partition by now), which is why each script and each transaction
+ * compares it with what is stored before it changes anything.
+ */
+
+#ifndef SLUICE_LANE_PARTITION_H
+#define SLUICE_LANE_PARTITION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/members.h"
+#include "core/retry.h"
+#include "core/store.h"
+#include "core/window.h"
+#include "io/kafka.h"
+#include "io/pg.h"
+#include "io/redis.h"
+#include "lane/lane.h"
+
+#define PARTITION_NONE   (-1)        /* no such offset */
+#define PARTITION_DAYS   4
+
+/* A lane's settings and connections, as its steps need them. */
+typedef struct {
+    const lane_conf_t  *conf;
+    window_conf_t       wc;
+    int                 number;              /* of the lane, for logs */
+    kafka_t            *kafka;
+    redis_t            *redis;
+    pg_t               *pg;
+    const store_ops_t  *store_ops;
+    store_t            *store;
+    redis_args_t        args;                /* of the script being called */
+    int64_t             days[PARTITION_DAYS];  /* known to have a table */
+    size_t              next_day;
+} links_t;
+
+typedef struct {
+    int64_t    start_ms;
+    int64_t    first;                /* offset; NONE: not open yet */
+    char       label[WINDOW_LABEL_LEN];
+    char      *keys[3];              /* unique, count, file; owned */
+    members_t  dirty;                /* rows to write again */
+    int        sweep;                /* write all rows again, */
+    char       cursor[24];           /* from here on */
+} lane_window_t;
+
+typedef enum {
+    PARTITION_TAKING = 0,            /* waits for retry_at_ms, then is taken */
+    PARTITION_ACTIVE,
+    PARTITION_STOPPED                /* needs an operator */
+} partition_state_e;
+
+typedef struct {
+    int32_t            id;
+    partition_state_e  state;
+    char              *key_progress;
+    char              *key_open;
+    char               id_text[12];
+
+    int64_t            closed_ms;    /* PostgreSQL's; WINDOW_NONE */
+    int64_t            closed_next;  /* its next_offset */
+
+    int64_t            next;         /* belief; PARTITION_NONE: no state */
+    int64_t            watermark_ms;
+    lane_window_t     *windows;      /* by start */
+    size_t             nwindows;
+    int                broken;       /* Redis lost a part: drop the rest */
+
+    int64_t            committed;
+    int64_t            flush_at_ms;  /* these: monotonic clock */
+    int64_t            check_at_ms;
+    int64_t            check_pg_at_ms;
+    int64_t            touch_at_ms;
+    int64_t            idle_at_ms;
+
+    retry_t            retry;
+    int64_t            retry_at_ms;
+    const char        *failed_step;  /* NULL: all is well */
+    int64_t            failed_at_ms;
+    int64_t            fenced_at_ms;
+    uint64_t           fenced;       /* since it was last logged */
+} partition_t;
+
+partition_t *partition_new(const lane_conf_t *conf, int32_t id);
+void partition_free(partition_t *p);
+
+/* Forget everything that take_partition() finds out. */
+void partition_reset(partition_t *p);
+
+/* The window, made when it is not there: not open, in order of start. */
+lane_window_t *partition_window(partition_t *p, const lane_conf_t *conf,
+    int64_t start_ms);
+void partition_forget(partition_t *p, lane_window_t *win);
+
+/* First offset of what can still change, or next. */
+int64_t partition_low_water(const partition_t *p);
+int partition_is_dirty(const partition_t *p);
+
+#endif /* SLUICE_LANE_PARTITION_H */

@@ -1,0 +1,444 @@
+/*
+ * rows.c: the SQL of summary and progress.
+ *
+ * Owns statements and their parameters.  Does not decide when to write, nor
+ * whether a window may close.
+ *
+ * closed_through guards the flush as it guards the close: a lane that does not
+ * know of a close may hold members that the final rows don't have, and a new
+ * row of a closed window would never become final.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/path.h"
+#include "core/row.h"
+#include "lane/rows.h"
+
+#define DAY_MS  (24 * 3600 * (int64_t) 1000)
+
+/* A time from milliseconds, NULL from NULL; exact, unlike to_timestamp(). */
+#define SQL_TIME(n)                                                           \
+    "timestamptz 'epoch' + " n "::bigint * interval '1 millisecond'"
+
+#define SQL_KEY                                                               \
+    "pipeline = $1::text AND topic = $2::text AND partition = $3::integer"
+
+#define SQL_IS_MINE                                                           \
+    SQL_KEY " AND closed_through IS NOT DISTINCT FROM " SQL_TIME("$4")
+
+/* $4 closed, $5 window, $6 through, then arrays. */
+#define SQL_INSERT(final)                                                     \
+    "INSERT INTO sluice.summary AS s (pipeline, topic, partition,"            \
+    " window_start, customer, sha256, id, name, type, size, count, object,"   \
+    " first_seen, first_offset, upload, through_offset, final) "              \
+    "SELECT DISTINCT ON (r.customer COLLATE \"C\", r.sha256 COLLATE \"C\")"   \
+    " $1::text, $2::text, $3::integer, " SQL_TIME("$5") ","                   \
+    " r.customer, r.sha256, r.id::uuid, r.name, r.type, r.size, r.count,"     \
+    " r.object, " SQL_TIME("r.first_seen") ", r.first_offset, r.upload,"      \
+    " $6::bigint, " final " "                                                 \
+    "FROM mine, unnest($7::text[], $8::text[], $9::text[], $10::text[],"      \
+    " $11::text[], $12::bigint[], $13::bigint[], $14::text[],"                \
+    " $15::bigint[], $16::bigint[], $17::text[]) AS r(customer, sha256,"      \
+    " id, name, type, size, count, object, first_seen, first_offset,"         \
+    " upload) "                                                               \
+    "ORDER BY r.customer COLLATE \"C\", r.sha256 COLLATE \"C\" "              \
+    "ON CONFLICT (pipeline, topic, partition, window_start, customer,"        \
+    " sha256) DO UPDATE SET count = excluded.count,"                          \
+    " through_offset = excluded.through_offset,"                              \
+    " final = excluded.final, updated_at = now() "                            \
+    "WHERE NOT s.final"
+
+#define ROWS_COLUMNS  11
+
+static const char rows_sql_write[] =
+    "WITH mine AS MATERIALIZED (SELECT 1 FROM sluice.progress WHERE "
+    SQL_IS_MINE " FOR SHARE), written AS ("
+    SQL_INSERT("false")
+    " AND s.through_offset <= excluded.through_offset RETURNING 1) "
+    "SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM written)";
+
+static const char rows_sql_write_final[] =
+    "WITH mine AS MATERIALIZED (SELECT 1 FROM sluice.progress WHERE "
+    SQL_IS_MINE "), written AS ("
+    SQL_INSERT("true") " RETURNING 1) "
+    "SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM written)";
+
+static const char rows_sql_ensure_day[] =
+    "SELECT sluice.ensure_day(" SQL_TIME("$1") ")";
+
+static const char rows_sql_progress_make[] =
+    "INSERT INTO sluice.progress (pipeline, topic, partition, window_ms,"
+    " next_offset) VALUES ($1::text, $2::text, $3::integer, $4::integer, 0)"
+    " ON CONFLICT DO NOTHING";
+
+static const char rows_sql_progress_read[] =
+    "SELECT (extract(epoch FROM closed_through) * 1000)::bigint, next_offset,"
+    " window_ms FROM sluice.progress WHERE " SQL_KEY;
+
+static const char rows_sql_check[] =
+    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE;
+
+static const char rows_sql_close_begin[] =
+    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE " FOR UPDATE";
+
+/* next_offset never goes back: with Redis behind, a close may see less of the
+ * log than the one before it. */
+static const char rows_sql_close_end[] =
+    "UPDATE sluice.progress SET closed_through = " SQL_TIME("$5") ","
+    " next_offset = greatest(next_offset, $6::bigint), updated_at = now()"
+    " WHERE " SQL_IS_MINE;
+
+static const char rows_sql_probe[] =
+    "SELECT bool_and(has_table_privilege(t, p)), sluice.ensure_day(now())"
+    " FROM unnest(ARRAY['sluice.summary', 'sluice.progress']) AS t,"
+    " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p";
+
+
+struct rows_s {
+    pg_array_t  columns[ROWS_COLUMNS];
+    size_t      n;
+};
+
+
+rows_t *
+rows_new(void)
+{
+    return mem_zalloc(sizeof(rows_t));
+}
+
+
+void
+rows_free(rows_t *rows)
+{
+    if (rows == NULL) {
+        return;
+    }
+
+    for (int i = 0; i < ROWS_COLUMNS; i++) {
+        pg_array_free(&rows->columns[i]);
+    }
+
+    free(rows);
+}
+
+
+void
+rows_reset(rows_t *rows)
+{
+    for (int i = 0; i < ROWS_COLUMNS; i++) {
+        pg_array_reset(&rows->columns[i]);
+    }
+
+    rows->n = 0;
+}
+
+
+static int64_t
+rows_count(const redis_value_t *v)
+{
+    char  text[24] = "";
+
+    if (v->kind == REDIS_INT) {
+        return v->num;
+    }
+
+    if (v->kind == REDIS_STR && v->len < sizeof(text)) {
+        memcpy(text, v->str, v->len);
+    }
+
+    return strtoll(text, NULL, 10);
+}
+
+
+static rc_t
+rows_add_one(rows_t *rows, const links_t *l, int64_t start_ms,
+    const redis_value_t *triple, err_t *err)
+{
+    char     customer[SLUICE_CUSTOMER_MAX + 1];
+    char     sha256[SLUICE_SHA256_HEX + 1];
+    char     id[PATH_ID_LEN];
+    int64_t  count = rows_count(&triple[1]);
+    row_t    row;
+
+    if (path_member_parse(triple[0].str, triple[0].len, customer, sha256) != 0
+        || count < 1 || row_parse(triple[2].str, triple[2].len, &row) != 0)
+    {
+        return err_set(err, RC_FENCED, "Redis holds a member or row that "
+                       "is none of ours");
+    }
+
+    path_id(l->conf->pipeline, start_ms, customer, sha256, id);
+
+    pg_array_t *c = rows->columns;
+
+    pg_array_str(&c[0], customer, strlen(customer));
+    pg_array_str(&c[1], sha256, strlen(sha256));
+    pg_array_str(&c[2], id, strlen(id));
+    pg_array_str(&c[3], row.name, strlen(row.name));
+    pg_array_str(&c[4], row.type, strlen(row.type));
+    pg_array_int(&c[5], row.size);
+    pg_array_int(&c[6], count);
+    pg_array_str(&c[7], row.object, strlen(row.object));
+    pg_array_int(&c[8], row.first_seen_ms);
+    pg_array_int(&c[9], row.first_offset);
+    pg_array_str(&c[10], row.upload, strlen(row.upload));
+    rows->n++;
+
+    return RC_OK;
+}
+
+
+rc_t
+rows_add(rows_t *rows, const links_t *l, partition_t *p, int64_t start_ms,
+    const redis_value_t *triples, size_t ntriples, err_t *err)
+{
+    for (size_t i = 0; i < ntriples; i++) {
+        rc_t rc = rows_add_one(rows, l, start_ms, &triples[3 * i], err);
+
+        if (rc != RC_OK) {
+            p->broken = 1;
+            return rc;
+        }
+    }
+
+    return RC_OK;
+}
+
+
+/* The text of a time, or NULL: SQL's NULL. */
+static const char *
+rows_time(int64_t ms, char text[24])
+{
+    if (ms == WINDOW_NONE) {
+        return NULL;
+    }
+
+    snprintf(text, 24, "%" PRId64, ms);
+
+    return text;
+}
+
+
+/* Whatever PostgreSQL has against it, waiting and trying again is all a lane
+ * can do: it checked the rows before it counted them. */
+static rc_t
+rows_exec(links_t *l, const char *sql, size_t n, const char *const *params,
+    pg_result_t *result, err_t *err)
+{
+    rc_t rc = pg_exec(l->pg, sql, n, params, result, err);
+
+    if (rc != RC_OK) {
+        rows_forget_days(l);          /* a purge may have dropped a table */
+        return RC_RETRY;
+    }
+
+    return RC_OK;
+}
+
+
+static rc_t
+rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
+    int64_t start_ms, err_t *err)
+{
+    char         closed[24], start[24], through[24];
+    const char  *params[6 + ROWS_COLUMNS] = {
+        l->conf->pipeline, l->conf->topic, p->id_text,
+        rows_time(p->closed_ms, closed), rows_time(start_ms, start),
+        rows_time(p->next, through)
+    };
+    pg_result_t  result;
+    rc_t         rc;
+
+    if (rows->n == 0) {
+        return RC_OK;
+    }
+
+    for (int i = 0; i < ROWS_COLUMNS; i++) {
+        params[6 + i] = pg_array_end(&rows->columns[i]);
+    }
+
+    rc = rows_exec(l, sql, 6 + ROWS_COLUMNS, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    if (result.rows != 1 || strcmp(pg_value(l->pg, 0, 0), "1") != 0) {
+        return err_set(err, RC_FENCED, "closed_through has moved");
+    }
+
+    return RC_OK;
+}
+
+
+rc_t
+rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
+    err_t *err)
+{
+    return rows_insert(rows, l, p, rows_sql_write, start_ms, err);
+}
+
+
+rc_t
+rows_write_final(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
+    err_t *err)
+{
+    return rows_insert(rows, l, p, rows_sql_write_final, start_ms, err);
+}
+
+
+rc_t
+rows_ensure_day(links_t *l, int64_t start_ms, err_t *err)
+{
+    int64_t  day = start_ms / DAY_MS + 1;            /* 0: an empty place */
+
+    for (size_t i = 0; i < PARTITION_DAYS; i++) {
+        if (l->days[i] == day) {
+            return RC_OK;
+        }
+    }
+
+    char         text[24];
+    const char  *params[] = { rows_time(start_ms, text) };
+    pg_result_t  result;
+    rc_t         rc;
+
+    rc = rows_exec(l, rows_sql_ensure_day, 1, params, &result, err);
+    if (rc == RC_OK) {
+        l->days[l->next_day++ % PARTITION_DAYS] = day;
+    }
+
+    return rc;
+}
+
+
+void
+rows_forget_days(links_t *l)
+{
+    memset(l->days, 0, sizeof(l->days));
+}
+
+
+rc_t
+rows_progress(links_t *l, partition_t *p, int64_t *window_ms, err_t *err)
+{
+    char         size[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(l->wc.size_ms, size) };
+    pg_result_t  result;
+    rc_t         rc;
+
+    rc = rows_exec(l, rows_sql_progress_make, 4, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    rc = rows_exec(l, rows_sql_progress_read, 3, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    if (result.rows != 1) {
+        return err_set(err, RC_RETRY, "sluice.progress has no row of ours");
+    }
+
+    const char *closed = pg_value(l->pg, 0, 0);
+
+    p->closed_ms = closed == NULL ? WINDOW_NONE : strtoll(closed, NULL, 10);
+    p->closed_next = strtoll(pg_value(l->pg, 0, 1), NULL, 10);
+    *window_ms = strtoll(pg_value(l->pg, 0, 2), NULL, 10);
+
+    return RC_OK;
+}
+
+
+static rc_t
+rows_is_mine(links_t *l, partition_t *p, const char *sql, err_t *err)
+{
+    char         closed[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(p->closed_ms, closed) };
+    pg_result_t  result;
+    rc_t         rc;
+
+    rc = rows_exec(l, sql, 4, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    return result.rows == 1 ? RC_OK
+           : err_set(err, RC_FENCED, "closed_through has moved");
+}
+
+
+rc_t
+rows_check(links_t *l, partition_t *p, err_t *err)
+{
+    return rows_is_mine(l, p, rows_sql_check, err);
+}
+
+
+rc_t
+rows_close_begin(links_t *l, partition_t *p, err_t *err)
+{
+    rc_t rc = pg_begin(l->pg, err);
+
+    if (rc == RC_OK) {
+        rc = rows_is_mine(l, p, rows_sql_close_begin, err);
+    }
+
+    return rc;
+}
+
+
+rc_t
+rows_close_commit(links_t *l, partition_t *p, int64_t start_ms, err_t *err)
+{
+    char         closed[24], start[24], next[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(p->closed_ms, closed),
+                              rows_time(start_ms, start),
+                              rows_time(p->next, next) };
+    pg_result_t  result;
+    rc_t         rc;
+
+    rc = rows_exec(l, rows_sql_close_end, 6, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    if (result.affected != 1) {
+        return err_set(err, RC_FENCED, "closed_through has moved");
+    }
+
+    rc = pg_commit(l->pg, err);
+
+    return rc == RC_OK ? RC_OK : RC_RETRY;
+}
+
+
+rc_t
+rows_probe(const pg_conf_t *conf, err_t *err)
+{
+    pg_t         *pg = pg_open(conf);
+    pg_result_t   result;
+    rc_t          rc;
+
+    rc = pg_exec(pg, rows_sql_probe, 0, NULL, &result, err);
+
+    if (rc == RC_OK
+        && (result.rows != 1 || strcmp(pg_value(pg, 0, 0), "t") != 0))
+    {
+        rc = err_set(err, RC_REJECT, "this user may not read and write "
+                     "sluice.summary and sluice.progress: make it a member "
+                     "of sluice_writer");
+    }
+
+    pg_close(pg);
+
+    return rc;
+}

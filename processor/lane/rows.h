@@ -1,0 +1,67 @@
+/*
+ * rows.h: summary rows on their way to PostgreSQL.
+ *
+ * Owns the SQL of sluice.summary and sluice.progress.  Many rows of one window
+ * are one statement, sorted by key so that two lanes can't deadlock.
+ */
+
+#ifndef SLUICE_LANE_ROWS_H
+#define SLUICE_LANE_ROWS_H
+
+#include "lane/partition.h"
+
+typedef struct rows_s  rows_t;
+
+rows_t *rows_new(void);
+void rows_free(rows_t *rows);
+void rows_reset(rows_t *rows);
+
+/*
+ * Adds ntriples of member, count and row, as state_rows() and state_page()
+ * lend them.  RC_FENCED, and p->broken, when they are no texts of ours.
+ */
+rc_t rows_add(rows_t *rows, const links_t *l, partition_t *p,
+    int64_t start_ms, const redis_value_t *triples, size_t ntriples,
+    err_t *err);
+
+/*
+ * Upserts what was added: counts hold through p->next.  A row that is final or
+ * knows a later count is left alone.  RC_FENCED when PostgreSQL's
+ * closed_through is not the one p was taken with: then this lane's windows
+ * are not what is open.
+ */
+rc_t rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
+    err_t *err);
+
+/* The same as final rows, inside the transaction of rows_close_begin(). */
+rc_t rows_write_final(rows_t *rows, links_t *l, partition_t *p,
+    int64_t start_ms, err_t *err);
+
+/*
+ * Makes sure that rows of this window have a table to go to.  Cheap for the
+ * last few days asked about.
+ */
+rc_t rows_ensure_day(links_t *l, int64_t start_ms, err_t *err);
+void rows_forget_days(links_t *l);
+
+/*
+ * progress, made when it is not there, into p; window_ms as it was made with.
+ */
+rc_t rows_progress(links_t *l, partition_t *p, int64_t *window_ms, err_t *err);
+
+/* Is closed_through still p's?  RC_FENCED when not. */
+rc_t rows_check(links_t *l, partition_t *p, err_t *err);
+
+/*
+ * A close's transaction: begin locks progress and refuses (RC_FENCED) when it
+ * has moved; commit moves it to start_ms, and next_offset to p->next.  Unknown
+ * outcome of the commit is RC_RETRY.
+ */
+rc_t rows_close_begin(links_t *l, partition_t *p, err_t *err);
+rc_t rows_close_commit(links_t *l, partition_t *p, int64_t start_ms,
+    err_t *err);
+
+/* For -t: the schema is there, we may write, and a day's table can be made. */
+rc_t rows_probe(const pg_conf_t *conf, err_t *err);
+
+#endif /* SLUICE_LANE_ROWS_H */
