@@ -1,0 +1,202 @@
+/*
+ * ngx_http_sluice_kafka_health.c: what is thought of the brokers.
+ *
+ * Owns the judgement whether an upload is worth reading, and the log lines of
+ * trouble: the first of a run aloud, the rest counted or at info.
+ *
+ * "All brokers down" has no opposite, and is also said when a broker closed
+ * an idle connection.  So it only raises suspicion: a broker is asked for
+ * something, at once and then each second, and uploads are refused when none
+ * answers, until one does or a delivery succeeds.
+ */
+
+#include "ngx_http_sluice_kafka.h"
+
+#define NGX_HTTP_SLUICE_KAFKA_PROBE       1000       /* ms */
+#define NGX_HTTP_SLUICE_KAFKA_PROBE_WAIT  2000
+
+
+ngx_uint_t
+ngx_http_sluice_kafka_ready(ngx_http_sluice_topic_t *topic)
+{
+    return topic->kafka->producer != NULL && !topic->kafka->down;
+}
+
+
+/* A broker took something: whatever was thought of them is out of date. */
+void
+ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka)
+{
+    if (kafka->failures > 0) {
+        ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
+                      "sluice: delivery works again name=%V failed=%ui",
+                      &kafka->name, kafka->failures);
+    }
+
+    kafka->failures = 0;
+    kafka->backoff = 0;
+    kafka->suspect = 0;
+    kafka->down = 0;
+}
+
+
+/* The first of a run is logged, the rest counted. */
+void
+ngx_http_sluice_kafka_failed(ngx_http_sluice_kafka_t *kafka,
+    ngx_http_sluice_topic_t *topic, rd_kafka_resp_err_t err)
+{
+    if (kafka->failures++ == 0) {
+        ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
+                      "sluice: delivery failed name=%V topic=%V err=\"%s\"",
+                      &kafka->name, &topic->name, rd_kafka_err2str(err));
+    }
+}
+
+
+void
+ngx_http_sluice_kafka_error(ngx_http_sluice_producer_t *producer,
+    rd_kafka_event_t *rkev)
+{
+    char                      errstr[512];
+    ngx_uint_t                level;
+    rd_kafka_resp_err_t       err;
+    ngx_http_sluice_kafka_t  *kafka;
+
+    kafka = producer->kafka;
+    err = rd_kafka_event_error(rkev);
+
+    if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(rkev))
+    {
+        if (producer->is_retired) {
+            return;
+        }
+
+        err = rd_kafka_fatal_error(producer->rk, errstr, sizeof(errstr));
+
+        ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
+                      "sluice: kafka producer replaced name=%V code=%s "
+                      "err=\"%s\" unreported=%ui", &kafka->name,
+                      rd_kafka_err2name(err), errstr, producer->messages);
+
+        ngx_http_sluice_kafka_retire(producer);
+        return;
+    }
+
+    /* each attempt to connect repeats it: the first is news */
+    level = kafka->suspect ? NGX_LOG_INFO : NGX_LOG_WARN;
+
+    if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !producer->is_retired) {
+        level = kafka->suspect ? NGX_LOG_INFO : NGX_LOG_ERR;
+        kafka->suspect = 1;
+
+        if (!kafka->probe.timer_set) {
+            ngx_http_sluice_kafka_probe(&kafka->probe);
+        }
+    }
+
+    ngx_log_error(level, kafka->open.log, 0,
+                  "sluice: kafka name=%V code=%s err=\"%s\"", &kafka->name,
+                  rd_kafka_err2name(err), rd_kafka_event_error_string(rkev));
+}
+
+
+void
+ngx_http_sluice_kafka_log(ngx_http_sluice_kafka_t *kafka,
+    rd_kafka_event_t *rkev)
+{
+    int          severity;
+    u_char      *p, text[512];
+    ngx_uint_t   level;
+    const char  *facility, *str;
+
+    if (rd_kafka_event_log(rkev, &facility, &str, &severity) != 0) {
+        return;
+    }
+
+    /* brokers send some of these words */
+    (void) ngx_cpystrn(text, (u_char *) str, sizeof(text));
+
+    for (p = text; *p != '\0'; p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+
+    /* syslog's 0-7 are nginx's 1-8; the error events say it aloud */
+    level = ngx_max(severity + 1, NGX_LOG_WARN);
+
+    if (kafka->suspect) {
+        level = ngx_max(level, NGX_LOG_INFO);
+    }
+
+    ngx_log_error(level, kafka->open.log, 0,
+                  "sluice: librdkafka name=%V facility=%s %s", &kafka->name,
+                  facility, text);
+}
+
+
+void
+ngx_http_sluice_kafka_probe(ngx_event_t *ev)
+{
+    char                         errstr[256];
+    ngx_http_sluice_kafka_t     *kafka = ev->data;
+    rd_kafka_AdminOptions_t     *options;
+    ngx_http_sluice_topic_t    **topics;
+    rd_kafka_ConfigResource_t   *resource;
+    ngx_http_sluice_producer_t  *producer;
+
+    producer = kafka->producer;
+
+    if (producer == NULL || producer->probing || !kafka->suspect) {
+        return;
+    }
+
+    topics = kafka->topics.elts;
+
+    options = rd_kafka_AdminOptions_new(producer->rk,
+                                        RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
+                                           (char *) topics[0]->name.data);
+
+    (void) rd_kafka_AdminOptions_set_request_timeout(options,
+                                         NGX_HTTP_SLUICE_KAFKA_PROBE_WAIT,
+                                         errstr, sizeof(errstr));
+
+    producer->probing = 1;
+
+    rd_kafka_DescribeConfigs(producer->rk, &resource, 1, options,
+                             producer->events);
+
+    rd_kafka_ConfigResource_destroy(resource);
+    rd_kafka_AdminOptions_destroy(options);
+}
+
+
+void
+ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
+    rd_kafka_event_t *rkev)
+{
+    ngx_http_sluice_kafka_t  *kafka;
+
+    kafka = producer->kafka;
+    producer->probing = 0;
+
+    if (producer != kafka->producer || !kafka->suspect) {
+        return;
+    }
+
+    /* that the topic's settings may not be read is an answer too */
+    if (rd_kafka_event_error(rkev) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka->suspect = 0;
+        kafka->down = 0;
+        ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
+                      "sluice: kafka answers name=%V", &kafka->name);
+        return;
+    }
+
+    kafka->down = 1;
+
+    if (!ngx_exiting) {
+        ngx_add_timer(&kafka->probe, NGX_HTTP_SLUICE_KAFKA_PROBE);
+    }
+}

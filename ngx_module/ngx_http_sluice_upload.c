@@ -1,0 +1,893 @@
+/*
+ * ngx_http_sluice_upload.c: a request's life.
+ *
+ * Owns the order of things: what is refused before a byte of the body is
+ * read, the unbuffered read loop that feeds the parser, holding clients back
+ * when a budget is full, waiting for delivery reports, and the one answer.
+ * Does not parse, nor know librdkafka.
+ *
+ * An upload is reading, held or waiting, and has a deadline timer from its
+ * first byte to its answer.  In the latter two states nginx has no timer of
+ * its own, and a worker that is told to quit stays only for timers.
+ */
+
+#include "ngx_http_sluice.h"
+
+/* A refused body larger than this is not worth reading for keep-alive. */
+#define NGX_HTTP_SLUICE_UPLOAD_DISCARD  65536
+#define NGX_HTTP_SLUICE_UPLOAD_RETRY    5            /* seconds */
+#define NGX_HTTP_SLUICE_UPLOAD_FILE     65536        /* read at once */
+
+
+static ngx_int_t ngx_http_sluice_upload_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
+    ngx_uint_t status, const char *slug, const char *title,
+    const char *detail);
+static ngx_int_t ngx_http_sluice_upload_begin(ngx_http_request_t *r,
+    sluice_multipart_str_t *boundary, ngx_str_t *customer);
+static ngx_http_sluice_upload_t *ngx_http_sluice_upload_create(
+    ngx_http_request_t *r);
+static void ngx_http_sluice_upload_traceparent(ngx_http_request_t *r,
+    ngx_str_t *value);
+static void ngx_http_sluice_upload_start(ngx_http_request_t *r);
+static void ngx_http_sluice_upload_read(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_upload_consume(
+    ngx_http_sluice_upload_t *up);
+static ngx_int_t ngx_http_sluice_upload_consume_file(
+    ngx_http_sluice_upload_t *up, ngx_buf_t *b);
+static ngx_int_t ngx_http_sluice_upload_feed(ngx_http_sluice_upload_t *up,
+    u_char *bytes, size_t len);
+static ngx_int_t ngx_http_sluice_upload_judge(ngx_http_sluice_upload_t *up,
+    sluice_multipart_rc_e rc);
+static ngx_uint_t ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_held(ngx_http_request_t *r);
+static void ngx_http_sluice_upload_resume(ngx_event_t *ev);
+static void ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_reported(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_deadline(ngx_event_t *ev);
+static void ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_upload_cleanup(void *data);
+
+
+static const sluice_multipart_events_t  ngx_http_sluice_upload_events = {
+    ngx_http_sluice_part_begin,
+    ngx_http_sluice_part_data,
+    ngx_http_sluice_part_end
+};
+
+
+char *
+ngx_http_sluice_upload_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    size_t                        i;
+    ngx_str_t                    *value, topic;
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    if (slcf->topic != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strncmp(value[2].data, "topic=", 6) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", expected topic=NAME",
+                           &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    topic.data = value[2].data + 6;
+    topic.len = value[2].len - 6;
+
+    for (i = 0; i < topic.len; i++) {
+        if (ngx_strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                       "0123456789._-", topic.data[i])
+            == NULL)
+        {
+            break;
+        }
+    }
+
+    if (i < topic.len || topic.len == 0 || topic.len > 249) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid topic name \"%V\"", &topic);
+        return NGX_CONF_ERROR;
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+    slcf->topic = ngx_http_sluice_kafka_topic(cf, smcf, &value[1], &topic);
+    if (slcf->topic == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    slcf->conf_file = cf->conf_file->file.name.data;
+    slcf->conf_line = cf->conf_file->line;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_sluice_upload_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_sluice_upload_init(ngx_http_sluice_main_conf_t *smcf,
+    ngx_cycle_t *cycle)
+{
+    ngx_queue_init(&smcf->reading);
+    ngx_queue_init(&smcf->held);
+
+    smcf->resume.handler = ngx_http_sluice_upload_resume;
+    smcf->resume.data = smcf;
+    smcf->resume.log = cycle->log;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    customer, *type;
+    const char                  *why;
+    sluice_multipart_str_t       boundary;
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    /* a subrequest or a mirror's copy has no body of its own */
+    if (r != r->main) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    switch (ngx_http_sluice_origin_check(r, slcf)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_FORBIDDEN,
+                            "origin", "Origin not allowed",
+                            "This page may not upload here.");
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+        rc = ngx_http_discard_request_body(r);
+        return (rc == NGX_OK) ? ngx_http_sluice_origin_preflight(r) : rc;
+    }
+
+    if (r->method != NGX_HTTP_POST) {
+
+        if (ngx_http_sluice_reply_add(r, "Allow", "POST, OPTIONS",
+                                      sizeof("POST, OPTIONS") - 1)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_NOT_ALLOWED,
+                            "method", "Method not allowed",
+                            "Uploads are posted.");
+    }
+
+    rc = ngx_http_sluice_customer(r, &customer);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_FORBIDDEN,
+                            "customer", "No customer",
+                            "The request belongs to no customer.");
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    type = r->headers_in.content_type ? &r->headers_in.content_type->value
+                                      : NULL;
+    rc = -1;
+
+    if (type != NULL) {
+        rc = sluice_multipart_boundary((char *) type->data, type->len,
+                                       &boundary, &why);
+    }
+
+    if (rc == -1) {
+        return ngx_http_sluice_upload_refuse(r,
+                            NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                            "content-type", "Not multipart/form-data",
+                            "Files are taken as multipart/form-data.");
+    }
+
+    if (rc != 0) {
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_BAD_REQUEST,
+                            "malformed", "Malformed body", why);
+    }
+
+    if (!ngx_http_sluice_kafka_ready(slcf->topic)) {
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                            "unavailable", "Files could not be stored",
+                            "No broker answers.");
+    }
+
+    return ngx_http_sluice_upload_begin(r, &boundary, &customer);
+}
+
+
+/* Before the body: a client that asked with Expect never sends it. */
+static ngx_int_t
+ngx_http_sluice_upload_refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *slug, const char *title, const char *detail)
+{
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    if (r->headers_in.expect != NULL || r->headers_in.chunked
+        || r->headers_in.content_length_n > NGX_HTTP_SLUICE_UPLOAD_DISCARD)
+    {
+        r->keepalive = 0;
+    }
+
+    r->expect_tested = 1;
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    text.data = (u_char *) detail;
+    text.len = ngx_strlen(detail);
+
+    return ngx_http_sluice_problem(r, status, slug, title, &text,
+                                   (status == NGX_HTTP_SERVICE_UNAVAILABLE)
+                                   ? NGX_HTTP_SLUICE_UPLOAD_RETRY : 0);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_begin(ngx_http_request_t *r,
+    sluice_multipart_str_t *boundary, ngx_str_t *customer)
+{
+    ngx_int_t                    rc;
+    ngx_http_sluice_upload_t    *up;
+    sluice_multipart_limits_t    limits;
+
+    up = ngx_http_sluice_upload_create(r);
+    if (up == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    up->customer = *customer;
+    ngx_http_sluice_upload_traceparent(r, &up->traceparent);
+
+    /* sluice_max_files is to be what a client with many files runs into */
+    ngx_memzero(&limits, sizeof(sluice_multipart_limits_t));
+    limits.parts = ngx_max(up->slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
+
+    sluice_multipart_init(&up->parser, boundary, &limits,
+                          &ngx_http_sluice_upload_events, up);
+
+    ngx_http_set_ctx(r, up, ngx_http_sluice_module);
+
+    ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
+
+    r->request_body_no_buffering = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_sluice_upload_start);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_http_sluice_upload_detach(up);
+        return rc;
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_http_sluice_upload_t *
+ngx_http_sluice_upload_create(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t        *cln;
+    ngx_http_sluice_upload_t  *up;
+
+    up = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_upload_t));
+    if (up == NULL) {
+        return NULL;
+    }
+
+    up->request = r;
+    up->smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+    up->slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+    up->reported = ngx_http_sluice_upload_reported;
+
+    ngx_queue_init(&up->sent);
+
+    if (ngx_list_init(&up->files, r->pool, 8, sizeof(ngx_http_sluice_file_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_sluice_part_open(up) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_sluice_upload_cleanup;
+    cln->data = up;
+
+    up->deadline.handler = ngx_http_sluice_upload_deadline;
+    up->deadline.data = up;
+    up->deadline.log = r->connection->log;
+
+    up->age = up->smcf->uploads++;
+    up->is_reading = 1;
+    ngx_queue_insert_tail(&up->smcf->reading, &up->queue);
+
+    return up;
+}
+
+
+/* W3C Trace Context, version 00 to fe: passed on only as the page has it. */
+static void
+ngx_http_sluice_upload_traceparent(ngx_http_request_t *r, ngx_str_t *value)
+{
+    u_char      *p;
+    ngx_str_t   *header;
+    ngx_uint_t   i, digits, zeros;
+
+    header = ngx_http_sluice_reply_get(r, "traceparent");
+
+    if (header == NULL
+        || header->len != sizeof("00-4bf92f3577b34da6a3ce929d0e0e4736-"
+                                 "00f067aa0ba902b7-01") - 1)
+    {
+        return;
+    }
+
+    digits = 0;
+    zeros = 0;
+
+    for (p = header->data, i = 0; i < header->len; i++, p++) {
+
+        if (i == 2 || i == 35 || i == 52) {
+
+            /* an id of zeros, or version ff */
+            if (*p != '-' || (i > 2 && zeros == digits)
+                || (i == 2 && ngx_strncmp(header->data, "ff", 2) == 0))
+            {
+                return;
+            }
+
+            digits = 0;
+            zeros = 0;
+            continue;
+        }
+
+        if (!(*p >= '0' && *p <= '9') && !(*p >= 'a' && *p <= 'f')) {
+            return;
+        }
+
+        digits++;
+        zeros += (*p == '0');
+    }
+
+    *value = *header;
+}
+
+
+static void
+ngx_http_sluice_upload_start(ngx_http_request_t *r)
+{
+    r->read_event_handler = ngx_http_sluice_upload_read;
+
+    ngx_http_sluice_upload_read(r);
+}
+
+
+static void
+ngx_http_sluice_upload_read(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_sluice_upload_t  *up;
+
+    up = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+
+    for ( ;; ) {
+
+        rc = ngx_http_sluice_upload_consume(up);
+
+        if (rc == NGX_OK && !r->reading_body) {
+            rc = ngx_http_sluice_upload_judge(up,
+                                      sluice_multipart_finish(&up->parser));
+            if (rc == NGX_OK) {
+                rc = NGX_DECLINED;
+            }
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_http_sluice_upload_detach(up);
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        /* the body is over, or not worth reading on */
+        if (rc == NGX_DECLINED) {
+            ngx_http_sluice_upload_wait(up);
+            return;
+        }
+
+        if (ngx_http_sluice_upload_full(up)) {
+            ngx_http_sluice_upload_hold(up);
+            return;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ngx_http_sluice_upload_detach(up);
+            ngx_http_finalize_request(r, rc);
+            return;
+        }
+
+        if (r->request_body->bufs == NULL && r->reading_body) {
+            return;
+        }
+    }
+}
+
+
+/*
+ * Feed what has arrived and give the buffers back.  NGX_DECLINED: no more of
+ * the body is wanted, up->status says why.
+ */
+static ngx_int_t
+ngx_http_sluice_upload_consume(ngx_http_sluice_upload_t *up)
+{
+    ngx_int_t                 rc;
+    ngx_buf_t                *b;
+    ngx_chain_t              *cl, *next;
+    ngx_http_request_t       *r;
+    ngx_http_request_body_t  *rb;
+
+    r = up->request;
+    rb = r->request_body;
+
+    /* somebody has discarded the body before us */
+    if (rb == NULL) {
+        return NGX_OK;
+    }
+
+    rc = NGX_OK;
+
+    for (cl = rb->bufs; cl != NULL; cl = next) {
+
+        next = cl->next;
+        b = cl->buf;
+
+        if (rc == NGX_OK && b->in_file && !ngx_buf_in_memory(b)) {
+            rc = ngx_http_sluice_upload_consume_file(up, b);
+
+        } else if (rc == NGX_OK) {
+            rc = ngx_http_sluice_upload_feed(up, b->pos, b->last - b->pos);
+        }
+
+        /* a mirror's copy of the request reads the same buffers */
+        if (!r->preserve_body) {
+            b->pos = b->last;
+            b->file_pos = b->file_last;
+            ngx_free_chain(r->pool, cl);
+        }
+    }
+
+    if (!r->preserve_body) {
+        rb->bufs = NULL;
+    }
+
+    return rc;
+}
+
+
+/* Another module has read the body, and nginx has put it aside. */
+static ngx_int_t
+ngx_http_sluice_upload_consume_file(ngx_http_sluice_upload_t *up,
+    ngx_buf_t *b)
+{
+    off_t      pos;
+    size_t     size;
+    u_char    *bytes;
+    ssize_t    n;
+    ngx_int_t  rc;
+
+    bytes = ngx_palloc(up->request->pool, NGX_HTTP_SLUICE_UPLOAD_FILE);
+    if (bytes == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_OK;
+
+    for (pos = b->file_pos; rc == NGX_OK && pos < b->file_last; pos += n) {
+
+        size = (size_t) ngx_min(b->file_last - pos,
+                                NGX_HTTP_SLUICE_UPLOAD_FILE);
+
+        n = ngx_read_file(b->file, bytes, size, pos);
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_sluice_upload_feed(up, bytes, n);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_feed(ngx_http_sluice_upload_t *up, u_char *bytes,
+    size_t len)
+{
+    return ngx_http_sluice_upload_judge(up,
+                 sluice_multipart_feed(&up->parser, (char *) bytes, len));
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_judge(ngx_http_sluice_upload_t *up,
+    sluice_multipart_rc_e rc)
+{
+    switch (rc) {
+
+    case SLUICE_MULTIPART_MORE:
+    case SLUICE_MULTIPART_END:
+        return NGX_OK;
+
+    case SLUICE_MULTIPART_STOP:
+        return (up->status != 0) ? NGX_DECLINED : NGX_ERROR;
+
+    case SLUICE_MULTIPART_LIMIT:
+        up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        up->slug = "limit";
+        up->title = "Over a limit";
+        break;
+
+    case SLUICE_MULTIPART_ENCODING:
+        up->status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+        up->slug = "encoding";
+        up->title = "Encoding not supported";
+        break;
+
+    default:
+        up->status = NGX_HTTP_BAD_REQUEST;
+        up->slug = "malformed";
+        up->title = "Malformed body";
+    }
+
+    up->detail.data = (u_char *) sluice_multipart_why(&up->parser);
+    up->detail.len = ngx_strlen(up->detail.data);
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * Whether reading must stop for now.  Once uploads are held back, both
+ * budgets have to fall to three quarters before any goes on, or they would
+ * change places for every report.  What is given to Kafka always drains; what
+ * is still arriving does not, so the oldest upload may finish its part.
+ */
+static ngx_uint_t
+ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
+{
+    ngx_uint_t                    quarters;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = up->smcf;
+    quarters = ngx_queue_empty(&smcf->held) ? 4 : 3;
+
+    if (smcf->inflight_used >= smcf->inflight / 4 * quarters) {
+        return 1;
+    }
+
+    if (smcf->partial_used < smcf->partial / 4 * quarters) {
+        return 0;
+    }
+
+    return ngx_queue_head(&smcf->reading) != &up->queue;
+}
+
+
+static void
+ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
+{
+    ngx_queue_t               *q;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_sluice_upload_t  *other;
+
+    r = up->request;
+    c = r->connection;
+
+    /* the client is not slow, we are */
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    r->read_event_handler = ngx_http_sluice_upload_held;
+
+    /* the oldest first, also when it has gone on for a while meanwhile */
+    for (q = ngx_queue_last(&up->smcf->held);
+         q != ngx_queue_sentinel(&up->smcf->held);
+         q = ngx_queue_prev(q))
+    {
+        other = ngx_queue_data(q, ngx_http_sluice_upload_t, held);
+
+        if ((ngx_int_t) (up->age - other->age) > 0) {
+            break;
+        }
+    }
+
+    ngx_queue_insert_after(q, &up->held);
+    up->is_held = 1;
+
+    ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "sluice: upload held back, inflight %uz",
+                   up->smcf->inflight_used);
+}
+
+
+/* The client's events while it is held back: only that it has gone counts. */
+static void
+ngx_http_sluice_upload_held(ngx_http_request_t *r)
+{
+    ngx_uint_t                 gone;
+    ngx_connection_t          *c;
+    ngx_http_sluice_upload_t  *up;
+
+    c = r->connection;
+
+    /* HTTP/2 sets the body timer anew with each DATA frame */
+    c->read->timedout = 0;
+
+#if (NGX_HTTP_V2)
+    if (r->stream != NULL) {
+        gone = c->error;
+
+    } else
+#endif
+    {
+        gone = c->read->pending_eof || c->read->error || c->error;
+    }
+
+    if (!gone) {
+        return;
+    }
+
+    up = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+
+    ngx_http_sluice_upload_detach(up);
+
+    c->error = 1;
+    ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
+static void
+ngx_http_sluice_upload_resume(ngx_event_t *ev)
+{
+    ngx_queue_t                  *q;
+    ngx_connection_t             *c;
+    ngx_http_request_t           *r;
+    ngx_http_sluice_upload_t     *up;
+    ngx_http_sluice_main_conf_t  *smcf = ev->data;
+
+    while (!ngx_queue_empty(&smcf->held)) {
+
+        q = ngx_queue_head(&smcf->held);
+        up = ngx_queue_data(q, ngx_http_sluice_upload_t, held);
+
+        if (ngx_http_sluice_upload_full(up)) {
+            return;
+        }
+
+        ngx_queue_remove(&up->held);
+        up->is_held = 0;
+
+        r = up->request;
+        c = r->connection;
+
+        ngx_http_set_log_request(c->log, r);
+
+        c->read->timedout = 0;
+        r->read_event_handler = ngx_http_sluice_upload_read;
+
+        ngx_http_sluice_upload_read(r);
+
+        ngx_http_run_posted_requests(c);
+    }
+}
+
+
+/* No more is read.  What was handed over is waited for, also after an error:
+ * the client is to know which of its files are in. */
+static void
+ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = up->request;
+    c = r->connection;
+
+    ngx_http_sluice_upload_leave(up);
+    ngx_http_sluice_part_drop(up);
+
+    if (ngx_queue_empty(&up->sent)) {
+        ngx_http_sluice_upload_answer(up);
+        return;
+    }
+
+    up->waiting = 1;
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
+
+    /* a client that leaves now is noticed; may end the request at once */
+    r->read_event_handler = ngx_http_test_reading;
+
+    if (c->read->ready) {
+        ngx_http_test_reading(r);
+    }
+}
+
+
+/* From the event loop, after each report. */
+static void
+ngx_http_sluice_upload_reported(ngx_http_sluice_upload_t *up)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    if (!up->waiting || !ngx_queue_empty(&up->sent)) {
+        return;
+    }
+
+    r = up->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_sluice_upload_answer(up);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_sluice_upload_deadline(ngx_event_t *ev)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_sluice_upload_t  *up = ev->data;
+
+    /* while it reads, nginx's own timers judge the client */
+    if (!up->is_held && !up->waiting) {
+        ngx_add_timer(ev, up->slcf->ack_timeout);
+        return;
+    }
+
+    r = up->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                  "sluice: no answer from kafka in time upload=%*s state=%s",
+                  (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid,
+                  up->is_held ? "held" : "waiting");
+
+    up->unavailable = 1;
+
+    ngx_http_sluice_upload_answer(up);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* The one place that answers once reading has begun. */
+static void
+ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_request_t  *r;
+
+    r = up->request;
+
+    ngx_http_sluice_upload_detach(up);
+
+    if (r->reading_body) {
+        /* the rest is dropped by nginx's lingering close */
+        r->request_body->bufs = NULL;
+        r->read_event_handler = ngx_http_block_reading;
+        r->keepalive = 0;
+    }
+
+    ngx_http_finalize_request(r, ngx_http_sluice_reply_files(up));
+}
+
+
+static void
+ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = up->smcf;
+
+    if (up->is_held) {
+        ngx_queue_remove(&up->held);
+        up->is_held = 0;
+    }
+
+    if (up->is_reading) {
+        ngx_queue_remove(&up->queue);
+        up->is_reading = 0;
+    }
+
+    /* another one is the oldest now */
+    if (!ngx_queue_empty(&smcf->held)) {
+        ngx_post_event(&smcf->resume, &ngx_posted_events);
+    }
+}
+
+
+/* The request and its parts know nothing of each other after this. */
+static void
+ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up)
+{
+    if (up->done) {
+        return;
+    }
+
+    up->done = 1;
+
+    if (up->deadline.timer_set) {
+        ngx_del_timer(&up->deadline);
+    }
+
+    ngx_http_sluice_upload_leave(up);
+    ngx_http_sluice_part_drop(up);
+    ngx_http_sluice_part_detach(up);
+    ngx_http_sluice_part_close(up);
+}
+
+
+static void
+ngx_http_sluice_upload_cleanup(void *data)
+{
+    ngx_http_sluice_upload_t *up = data;
+
+    if (!up->done) {
+        ngx_log_error(NGX_LOG_INFO, up->request->connection->log, 0,
+                      "sluice: client gone upload=%*s files=%ui",
+                      (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid,
+                      up->nfiles);
+    }
+
+    ngx_http_sluice_upload_detach(up);
+}
