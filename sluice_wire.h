@@ -32,6 +32,7 @@
 #define SLUICE_H_ERROR_TOPIC     "error-topic"
 #define SLUICE_H_ERROR_PARTITION "error-partition"
 #define SLUICE_H_ERROR_OFFSET    "error-offset"
+#define SLUICE_H_ERROR_TIMESTAMP "error-timestamp"     /* ms, of the source */
 
 #define SLUICE_SPECVERSION       "1.0"
 #define SLUICE_TYPE_FILE         "sluice.file"

@@ -4,7 +4,8 @@
  * The only file that includes rdkafka.h.  Hides rebalancing's two forms,
  * pausing, seeking and delivery reports; knows nothing of windows.  Offsets
  * are committed only when asked.  One kafka_t belongs to one thread; no call
- * of the owner's functions comes from another.
+ * of the owner's functions comes from another: assigned() and revoked() come
+ * from within kafka_poll() and kafka_close().
  */
 
 #ifndef SLUICE_IO_KAFKA_H
@@ -36,7 +37,9 @@ typedef struct {
 
     /*
      * It is about to be taken away, in order (lost == 0: commits still work)
-     * or already was (lost == 1: do nothing but forget).
+     * or already was (lost == 1: do nothing but forget).  Where the log no
+     * longer has the offset to read, revoked(lost) and assigned() come one
+     * after the other.
      */
     void  (*revoked)(void *ctx, int32_t partition, int lost);
 } kafka_events_t;
@@ -44,7 +47,8 @@ typedef struct {
 typedef struct {
     const char  *topic;
     const char  *instance_id;       /* static membership */
-    size_t       fetch_bytes;       /* bound of what is fetched ahead */
+    size_t       fetch_bytes;       /* bound of what is fetched ahead; an
+                                       answer more for each broker may come */
 } kafka_member_t;
 
 /*
@@ -56,6 +60,7 @@ typedef struct {
 rc_t kafka_check(const kafka_conf_t *conf, err_t *err);
 const char *kafka_group(const kafka_conf_t *conf);         /* group.id */
 
+/* conf is borrowed until close; member and events are copied. */
 rc_t kafka_open(kafka_t **kafka, const kafka_conf_t *conf,
     const kafka_member_t *member, const kafka_events_t *events, void *ctx,
     err_t *err);
@@ -78,7 +83,7 @@ void kafka_batch_free(kafka_batch_t *batch);
 /*
  * Deliver from offset on, and from nowhere else: whatever of the partition
  * was fetched or kept before is dropped.  Also resumes.  The same call begins
- * a partition and rewinds it.
+ * a partition and rewinds it.  RC_FENCED when the partition is not ours.
  */
 rc_t kafka_start(kafka_t *kafka, int32_t partition, int64_t offset,
     err_t *err);
@@ -92,7 +97,10 @@ void kafka_pause(kafka_t *kafka, int32_t partition);
  */
 int64_t kafka_position(const kafka_t *kafka, int32_t partition);
 
-/* Asks the leader now.  first and end as of the answer. */
+/*
+ * Asks the leader now, 5 s at most.  first and end as of the answer; end is
+ * what a reader of committed records gets to see.
+ */
 rc_t kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first,
     int64_t *end, err_t *err);
 
@@ -116,9 +124,13 @@ typedef struct {
 } kafka_extra_t;
 
 /*
- * Produce rec as it is (key, value, headers, timestamp as a header where the
- * topic's bounds could refuse it) with extra headers, n of them, to topic.
- * kafka_send_wait() returns RC_OK when all that were sent are acknowledged.
+ * Produce rec as it is (key, value, headers) with extra headers, n of them, to
+ * topic.  Its timestamp is the present; the record's own is in the header
+ * error-timestamp, since the topic's bounds could refuse it.  RC_REJECT when
+ * it is too large to be sent.
+ *
+ * kafka_send_wait() returns RC_OK when all that were sent since the last wait
+ * are acknowledged.  After RC_RETRY some may have been written all the same.
  */
 rc_t kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
     const kafka_extra_t *extra, size_t n, err_t *err);

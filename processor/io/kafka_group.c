@@ -1,0 +1,368 @@
+/*
+ * kafka_group.c: membership of the consumer group.
+ *
+ * Owns joining, rebalances in both of Kafka's forms, and commits.  Fetches
+ * nothing: see kafka_local.h.
+ *
+ * The owner hears of a partition inside the rebalance, which waits for it, so
+ * that a revoked partition's commit is sent while the group still lets us.
+ */
+
+#include "io/kafka_local.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+
+static int
+kafka_is_cooperative(rd_kafka_t *rk)
+{
+    const char  *protocol = rd_kafka_rebalance_protocol(rk);
+
+    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
+}
+
+
+static void
+kafka_rebalance_failed(kafka_t *kafka, const char *what,
+    rd_kafka_error_t *error)
+{
+    if (error != NULL) {
+        kafka_warn(kafka, rd_kafka_error_code(error), what,
+                   rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+    }
+}
+
+
+/* A response of rd_kafka_assign() in the newer calls' clothes. */
+static rd_kafka_error_t *
+kafka_error(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+           ? NULL : rd_kafka_error_new(code, "%s", rd_kafka_err2str(code));
+}
+
+
+static void
+kafka_assigned(kafka_t *kafka, rd_kafka_t *rk,
+    rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_error_t  *error;
+
+    /*
+     * From the end, and paused at once.  Should a record slip through before
+     * the pause it is thrown away in kafka_group_serve().
+     */
+    for (int i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    }
+
+    error = kafka_is_cooperative(rk)
+            ? rd_kafka_incremental_assign(rk, list)
+            : kafka_error(rd_kafka_assign(rk, list));
+    kafka_rebalance_failed(kafka, "assign failed", error);
+
+    error = kafka_error(rd_kafka_pause_partitions(rk, list));
+    kafka_rebalance_failed(kafka, "pause failed", error);
+
+    for (int i = 0; i < list->cnt; i++) {
+        int32_t  id = list->elems[i].partition;
+
+        if (kafka_part_find(kafka, id) == NULL) {
+            (void) kafka_part_add(kafka, id);
+            kafka->events.assigned(kafka->ctx, id);
+        }
+    }
+}
+
+
+static void
+kafka_forget(kafka_t *kafka, int32_t partition, int lost)
+{
+    kafka_part_t  *part = kafka_part_find(kafka, partition);
+
+    if (part == NULL) {
+        return;
+    }
+
+    /* Nothing more is delivered, whatever the owner does in revoked(). */
+    kafka_reader_end(kafka, part);
+    kafka->events.revoked(kafka->ctx, partition, lost);
+    kafka_part_remove(kafka, partition);
+}
+
+
+static void
+kafka_revoked(kafka_t *kafka, rd_kafka_t *rk,
+    rd_kafka_topic_partition_list_t *list)
+{
+    int                lost = rd_kafka_assignment_lost(rk);
+    rd_kafka_error_t  *error;
+
+    for (int i = 0; i < list->cnt; i++) {
+        kafka_forget(kafka, list->elems[i].partition, lost);
+    }
+
+    error = kafka_is_cooperative(rk)
+            ? rd_kafka_incremental_unassign(rk, list)
+            : kafka_error(rd_kafka_assign(rk, NULL));
+    kafka_rebalance_failed(kafka, "unassign failed", error);
+}
+
+
+static void
+kafka_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+    rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    kafka_t  *kafka = opaque;
+
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+        log_info("kafka", "assigned", LI("partitions", list->cnt));
+        kafka_assigned(kafka, rk, list);
+        return;
+
+    case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+        log_info("kafka", "revoked", LI("partitions", list->cnt),
+                 LI("lost", rd_kafka_assignment_lost(rk)));
+        kafka_revoked(kafka, rk, list);
+        return;
+
+    default:
+        kafka_warn(kafka, code, "rebalance failed", rd_kafka_err2str(code));
+        kafka_rebalance_failed(kafka, "unassign failed",
+                               kafka_error(rd_kafka_assign(rk, NULL)));
+    }
+}
+
+
+static void
+kafka_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+    rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void) rk;
+    (void) list;
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_warn(opaque, code, "commit failed", rd_kafka_err2str(code));
+    }
+}
+
+
+rc_t
+kafka_group_open(kafka_t *kafka, err_t *err)
+{
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_conf_t                  *rkc;
+    rd_kafka_resp_err_t               code;
+    rc_t                              rc;
+
+    rc = kafka_conf_new(&rkc, kafka->conf, KAFKA_GROUP, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    if (kafka->instance_id[0] != '\0') {
+        rc = kafka_conf_put(rkc, "group.instance.id", kafka->instance_id, err);
+        if (rc != RC_OK) {
+            rd_kafka_conf_destroy(rkc);
+            return rc;
+        }
+    }
+
+    rd_kafka_conf_set_rebalance_cb(rkc, kafka_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(rkc, kafka_committed);
+    rd_kafka_conf_set_opaque(rkc, kafka);
+
+    rc = kafka_handle_new(&kafka->group, rkc, KAFKA_GROUP, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    (void) rd_kafka_poll_set_consumer(kafka->group);
+
+    list = rd_kafka_topic_partition_list_new(1);
+    (void) rd_kafka_topic_partition_list_add(list, kafka->topic,
+                                             RD_KAFKA_PARTITION_UA);
+    code = rd_kafka_subscribe(kafka->group, list);
+    rd_kafka_topic_partition_list_destroy(list);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_destroy(kafka->group);
+        kafka->group = NULL;
+        return err_set(err, RC_REJECT, "kafka: subscribe to %s: %s",
+                       kafka->topic, rd_kafka_err2str(code));
+    }
+    return RC_OK;
+}
+
+
+/*
+ * Fatal is for a consumer: another process joined with our instance id.  We
+ * leave it the partitions and try to come back later.
+ */
+static void
+kafka_group_fatal(kafka_t *kafka)
+{
+    char  why[200];
+
+    if (rd_kafka_fatal_error(kafka->group, why, sizeof(why))
+        == RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        return;
+    }
+
+    log_error("kafka", "the group refuses this member",
+              LS("instance", kafka->instance_id), LS("reason", why));
+
+    while (kafka->nparts > 0) {
+        kafka_forget(kafka, kafka->parts[0]->id, 1);
+    }
+
+    rd_kafka_destroy_flags(kafka->group,
+                           RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    kafka->group = NULL;
+    kafka->rejoin_at = kafka_now_ms() + KAFKA_REJOIN_MS;
+}
+
+
+void
+kafka_group_serve(kafka_t *kafka)
+{
+    rd_kafka_message_t  *msg;
+    err_t                err;
+
+    if (kafka->group == NULL) {
+        if (kafka_now_ms() < kafka->rejoin_at) {
+            return;
+        }
+        kafka->rejoin_at = kafka_now_ms() + KAFKA_REJOIN_MS;
+        if (kafka_group_open(kafka, &err) != RC_OK) {
+            log_error("kafka", "rejoin failed", LS("reason", err.text));
+            return;
+        }
+    }
+
+    /* Rebalances, logs and commits happen inside; records shouldn't come. */
+    while ((msg = rd_kafka_consumer_poll(kafka->group, 0)) != NULL) {
+        if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            kafka_warn(kafka, msg->err, "group error",
+                       rd_kafka_message_errstr(msg));
+        }
+        rd_kafka_message_destroy(msg);
+    }
+
+    kafka_group_fatal(kafka);
+}
+
+
+void
+kafka_group_close(kafka_t *kafka)
+{
+    rd_kafka_queue_t  *queue;
+    rd_kafka_error_t  *error;
+    rd_kafka_event_t  *event;
+    int64_t            deadline = kafka_now_ms() + KAFKA_CLOSE_MS;
+    int                flags = 0;
+
+    if (kafka->group == NULL) {
+        return;
+    }
+
+    /* rd_kafka_consumer_close() has no bound when brokers are away. */
+    queue = rd_kafka_queue_new(kafka->group);
+    error = rd_kafka_consumer_close_queue(kafka->group, queue);
+    kafka_rebalance_failed(kafka, "close failed", error);
+
+    while (error == NULL && !rd_kafka_consumer_closed(kafka->group)) {
+        if (kafka_now_ms() >= deadline) {
+            log_warn("kafka", "the group wasn't left in time");
+            flags = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
+            break;
+        }
+        event = rd_kafka_queue_poll(queue, 100);
+        if (event != NULL) {
+            rd_kafka_event_destroy(event);
+        }
+    }
+
+    /* Those that no rebalance took, if any. */
+    while (kafka->nparts > 0) {
+        kafka_forget(kafka, kafka->parts[0]->id, 1);
+    }
+
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy_flags(kafka->group, flags);
+    kafka->group = NULL;
+}
+
+
+static rd_kafka_topic_partition_list_t *
+kafka_offset_list(const kafka_t *kafka, int32_t partition, int64_t offset)
+{
+    rd_kafka_topic_partition_list_t  *list;
+
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, kafka->topic, partition)->offset
+        = offset;
+    return list;
+}
+
+
+void
+kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset)
+{
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_resp_err_t               code;
+
+    if (kafka->group == NULL) {
+        return;
+    }
+
+    list = kafka_offset_list(kafka, partition, offset);
+    code = rd_kafka_commit(kafka->group, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        kafka_warn(kafka, code, "commit failed", rd_kafka_err2str(code));
+    }
+}
+
+
+rc_t
+kafka_commit_wait(kafka_t *kafka, int32_t partition, int64_t offset,
+    int timeout_ms, err_t *err)
+{
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_resp_err_t               code;
+    rd_kafka_event_t                 *event = NULL;
+    rd_kafka_queue_t                 *queue;
+
+    if (kafka->group == NULL) {
+        return err_set(err, RC_RETRY, "kafka: not a member of the group");
+    }
+
+    queue = rd_kafka_queue_new(kafka->group);
+    list = kafka_offset_list(kafka, partition, offset);
+    code = rd_kafka_commit_queue(kafka->group, list, queue, NULL, NULL);
+    rd_kafka_topic_partition_list_destroy(list);
+
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        event = rd_kafka_queue_poll(queue, timeout_ms);
+        code = event != NULL ? rd_kafka_event_error(event)
+                             : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
+
+    if (event != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return err_set(err, RC_RETRY, "kafka: commit of %s/%d: %s",
+                       kafka->topic, (int) partition, rd_kafka_err2str(code));
+    }
+    return RC_OK;
+}
