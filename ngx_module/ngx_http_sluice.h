@@ -1,8 +1,8 @@
 /*
  * ngx_http_sluice.h: the module's own types, and who offers what to whom.
  *
- * Dependencies go one way: module -> upload, summary -> part, reply, origin,
- * pg -> kafka.  rdkafka.h is included by ngx_http_sluice_kafka*.c alone,
+ * Dependencies go one way: module -> upload, summary -> part, origin, pg ->
+ * reply, kafka.  rdkafka.h is included by ngx_http_sluice_kafka*.c alone,
  * libpq-fe.h by ngx_http_sluice_pg.c alone.  All differences between nginx
  * versions live in this file.
  */
