@@ -22,7 +22,7 @@
 
 
 typedef enum {
-    sw_preamble = 0,
+    sw_preamble = 0,             /* as data, but counted and thrown away */
     sw_delimiter,                /* behind the boundary */
     sw_close,                    /* behind the boundary and one dash */
     sw_padding,
@@ -207,6 +207,11 @@ sluice_multipart_part_end(sluice_multipart_t *mp)
 }
 
 
+/*
+ * The rest of a delimiter's line, byte by byte.  RFC 2046 would let any text
+ * stand behind a boundary; others take such a line for data.  It is refused, so
+ * that nobody in between can see other parts than we do.
+ */
 static const char *
 sluice_multipart_delimiter(sluice_multipart_t *mp, const char *p)
 {
@@ -327,6 +332,8 @@ sluice_multipart_header(sluice_multipart_t *mp, const char *p,
 {
     size_t       len, room;
     const char  *lf, *line, *end;
+
+    /* what is beyond the room is not looked at, so that splits don't matter */
 
     room = sluice_multipart_min(mp->limits.header_bytes,
                                 mp->limits.header_total - mp->header_total)

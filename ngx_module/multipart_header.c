@@ -83,8 +83,49 @@ sluice_multipart_trim(const char **p, const char **last)
 
 
 /*
- * Read the next ; name=value from *pos.  Values stay as they are, without their
- * quotes; an unquoted one must consist of the characters in set.
+ * Read a parameter's value: a token of the characters in set, or a quoted
+ * string, left as it is without its quotes.  Returns the place behind it, or
+ * NULL when there is none.
+ */
+static const char *
+sluice_multipart_value(const char *p, const char *last, const uint32_t *set,
+    sluice_multipart_param_t *param)
+{
+    param->quoted = (p < last && *p == '"');
+
+    if (!param->quoted) {
+        param->value.data = p;
+
+        while (p < last && sluice_multipart_in(set, *p)) {
+            p++;
+        }
+
+        param->value.len = p - param->value.data;
+
+        return param->value.len ? p : NULL;
+    }
+
+    param->value.data = ++p;
+
+    while (p < last && *p != '"') {
+
+        /* an escaped quote ends nothing; which escapes count: see unquote */
+
+        if (*p == '\\' && last - p > 1 && (p[1] == '"' || p[1] == '\\')) {
+            p++;
+        }
+
+        p++;
+    }
+
+    param->value.len = p - param->value.data;
+
+    return p < last ? p + 1 : NULL;
+}
+
+
+/*
+ * Read the next ; name=value from *pos.
  *
  * Returns 1 for a parameter, 0 at the end, -1 when it cannot be read.
  */
@@ -95,11 +136,9 @@ sluice_multipart_param(const char **pos, const char *last, const uint32_t *set,
     unsigned     semicolon;
     const char  *p;
 
-    p = *pos;
-
     /* RFC 9110 5.6.6 allows empty parameters */
 
-    for (semicolon = 0; p < last; p++) {
+    for (p = *pos, semicolon = 0; p < last; p++) {
         if (*p == ';') {
             semicolon = 1;
 
@@ -124,48 +163,15 @@ sluice_multipart_param(const char **pos, const char *last, const uint32_t *set,
 
     param->name.len = p - param->name.data;
 
+    /* blanks around the = are not allowed, and others disagree on them */
+
     if (param->name.len == 0 || p == last || *p != '=') {
         return -1;
     }
 
-    p++;
-    param->quoted = (p < last && *p == '"');
+    *pos = sluice_multipart_value(p + 1, last, set, param);
 
-    if (param->quoted) {
-        param->value.data = ++p;
-
-        while (p < last && *p != '"') {
-            if (*p == '\\' && last - p > 1 && (p[1] == '"' || p[1] == '\\')) {
-                p++;
-            }
-
-            p++;
-        }
-
-        if (p == last) {
-            return -1;
-        }
-
-        param->value.len = p - param->value.data;
-        p++;
-
-    } else {
-        param->value.data = p;
-
-        while (p < last && sluice_multipart_in(set, *p)) {
-            p++;
-        }
-
-        param->value.len = p - param->value.data;
-
-        if (param->value.len == 0) {
-            return -1;
-        }
-    }
-
-    *pos = p;
-
-    return 1;
+    return *pos != NULL ? 1 : -1;
 }
 
 
