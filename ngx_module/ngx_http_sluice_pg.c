@@ -299,7 +299,13 @@ ngx_http_sluice_pg_lost(ngx_http_sluice_pg_t *pg, const char *why)
     ngx_str_t                 line;
     ngx_http_sluice_query_t  *query;
 
-    line = ngx_http_sluice_pg_line(buf, why ? why : PQerrorMessage(pg->conn));
+    if (why == NULL) {
+        /* libpq adds to what it said of an earlier query */
+        why = PQerrorMessage(pg->conn);
+        why += ngx_min(pg->said, ngx_strlen(why));
+    }
+
+    line = ngx_http_sluice_pg_line(buf, why);
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "sluice: connection to PostgreSQL lost err=\"%V\"", &line);
@@ -357,6 +363,7 @@ ngx_http_sluice_pg_close(ngx_http_sluice_pg_t *pg)
     pg->conn = NULL;
 
     pg->active = NULL;
+    pg->said = 0;
     pg->nprepared = 0;
     pg->preparing = 0;
     pg->state = NGX_HTTP_SLUICE_PG_WAIT;
@@ -522,11 +529,13 @@ ngx_http_sluice_pg_kick(ngx_event_t *ev)
 ngx_str_t
 ngx_http_sluice_pg_line(u_char *buf, const char *text)
 {
+    u_char     ch;
     size_t     i;
     ngx_str_t  line;
 
     for (i = 0; i < NGX_HTTP_SLUICE_PG_LINE && text[i] != '\0'; i++) {
-        buf[i] = ((u_char) text[i] < 0x20 || text[i] == 0x7f) ? ' ' : text[i];
+        ch = (u_char) text[i];
+        buf[i] = (ch < 0x20 || ch == 0x7f) ? ' ' : (ch == '"') ? '\'' : ch;
     }
 
     while (i > 0 && buf[i - 1] == ' ') {

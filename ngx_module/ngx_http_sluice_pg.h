@@ -46,6 +46,7 @@ struct ngx_http_sluice_pg_s {
     ngx_uint_t                   nqueries;
     ngx_http_sluice_query_t     *active;    /* the first, once it is sent */
     PGresult                    *result;    /* the active query's */
+    size_t                       said;      /* of libpq's message: logged */
     unsigned                     preparing:1;
     ngx_uint_t                   nprepared;
     const char                  *prepared[NGX_HTTP_SLUICE_PG_PREPARED];
@@ -62,7 +63,7 @@ void ngx_http_sluice_pg_wake(ngx_http_sluice_pg_t *pg);
 /* Back to WAIT from wherever, without a timer; queries stay. */
 void ngx_http_sluice_pg_close(ngx_http_sluice_pg_t *pg);
 
-/* A message of libpq's as one line for the log; buf has _PG_LINE bytes. */
+/* A message of libpq's as one line within quotes; buf has _PG_LINE bytes. */
 ngx_str_t ngx_http_sluice_pg_line(u_char *buf, const char *text);
 
 

@@ -65,7 +65,7 @@ ngx_http_sluice_pg_hosts(ngx_conf_t *cf, const char *host, const char *port)
 
     hosts->clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    ngx_str_null(&last);
+    ngx_str_set(&last, "");
 
     while (host != NULL) {
         name = ngx_http_sluice_pg_host_item(&host);

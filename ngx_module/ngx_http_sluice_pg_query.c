@@ -193,6 +193,7 @@ ngx_http_sluice_pg_query_next(ngx_http_sluice_pg_t *pg)
     q = ngx_queue_head(&pg->queries);
     query = ngx_queue_data(q, ngx_http_sluice_query_t, queue);
     pg->active = query;
+    pg->said = 0;
 
     for (i = 0; i < pg->nprepared; i++) {
         if (strcmp(pg->prepared[i], query->name) == 0) {
@@ -355,6 +356,7 @@ ngx_http_sluice_pg_query_answered(ngx_http_sluice_pg_t *pg)
 
     pg->preparing = 0;
     pg->result = NULL;
+    pg->said = ngx_strlen(PQerrorMessage(pg->conn));
 
     if (status == PGRES_TUPLES_OK && PQntuples(result) > 0
         && PQnfields(result) > 0)

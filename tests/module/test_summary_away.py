@@ -1,0 +1,269 @@
+"""The summary while PostgreSQL is away, slow, or cuts the connection."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from stack import client
+
+HTTP = 'sluice_postgres "@POSTGRES@ application_name=%s";'
+SERVER = """
+location = /summary { sluice_summary; sluice_customer all; }
+location = /other   { return 204; }
+"""
+
+
+@pytest.fixture
+def name(dsn):
+    """The name under which this test's nginx is known to PostgreSQL."""
+    return dsn.split("dbname=")[1].split()[0]
+
+
+@pytest.fixture
+def site(nginx, rows, name):
+    return nginx(SERVER, http=HTTP % name)
+
+
+@pytest.fixture
+def mended(postgres):
+    yield postgres
+    postgres.thaw()
+    if not postgres.alive():
+        postgres.start()
+
+
+def read(site, query="", timeout=30):
+    return client.get(site.url + "/summary" + query, timeout=timeout)
+
+
+def backends(rows, name):
+    return [pid for (pid,) in rows.sql(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s", name)]
+
+
+def in_background(call):
+    answers = []
+    t = threading.Thread(target=lambda: answers.append(call()))
+    t.start()
+    return t, answers
+
+
+def asked(rows, name):
+    """The backend in which a question of nginx's sleeps."""
+    return rows.sql("SELECT pid FROM pg_stat_activity WHERE wait_event = "
+                    "'PgSleep' AND application_name = %s", name)
+
+
+def test_the_last_answer_is_served_while_it_is_away(site, rows, mended,
+                                                    until):
+    rows.add("a.jpg")
+    good = read(site)
+    assert good.status == 200
+    rows.close()
+
+    mended.kill()
+
+    stale = until(lambda: (lambda a: a.headers["Sluice-Stale"] and a)(
+        read(site)), 20, "a stale answer")
+    assert stale.status == 200
+    assert stale.body == good.body
+    assert int(stale.headers["Sluice-Stale"]) >= 0
+
+    unknown = read(site, "?limit=7")
+    assert unknown.status == 503
+    assert int(unknown.headers["Retry-After"]) > 0
+    assert unknown.json()["type"] == "urn:sluice:problem:database-away"
+    assert client.get(site.url + "/other").status == 204
+
+    mended.start()
+    until(lambda: read(site, "?limit=7").status == 200, 30)
+    until(lambda: read(site).headers["Sluice-Stale"] is None, 30)
+
+
+def test_a_bad_cursor_is_no_reason_to_serve_the_stale(site, rows):
+    rows.add("a.jpg")
+    assert read(site).status == 200
+    assert read(site, "?cursor=AAAA").status == 400
+    assert read(site, "?cursor=AAAA").status == 400
+
+
+def test_a_frozen_database_holds_nobody_for_long(site, rows, mended, until):
+    assert read(site).status == 200
+    mended.freeze()
+    # 5 s is the query's time; 30 s the client's patience
+    assert read(site, "?limit=5").status == 503
+    assert client.get(site.url + "/other").status == 204
+    assert read(site).headers["Sluice-Stale"]
+    mended.thaw()
+    until(lambda: read(site, "?limit=5").status == 200, 30)
+
+
+def test_a_cut_idle_connection_is_not_noticed(site, rows, name, until):
+    assert read(site).status == 200
+    for i in range(3):
+        [pid] = until(lambda: backends(rows, name), 20)
+        rows.sql("SELECT pg_terminate_backend(%s)", pid)
+        answer = read(site, "?limit=%d" % (i + 1))
+        assert answer.status == 200
+        assert answer.headers["Sluice-Stale"] is None
+
+
+def test_a_query_cut_once_is_asked_again(site, rows, name, until):
+    rows.sql("CREATE SEQUENCE public.calls")
+    rows.fake("IF nextval('public.calls') = 1 THEN PERFORM pg_sleep(20); "
+              "END IF; RETURN '{\"second\": true}';")
+    t, answers = in_background(lambda: read(site))
+    pid = until(lambda: asked(rows, name), 10)[0][0]
+    rows.sql("SELECT pg_terminate_backend(%s)", pid)
+    t.join(30)
+    assert answers[0].status == 200
+    assert answers[0].json() == {"second": True}
+
+
+def test_a_query_that_always_cuts_is_given_up(site, rows, name):
+    rows.fake("PERFORM pg_terminate_backend(pg_backend_pid()); RETURN '{}';")
+    assert read(site).status == 503
+    assert read(site, "?limit=3").status == 503
+
+
+def test_a_query_that_takes_too_long_is_given_up(site, rows, until):
+    rows.fake("PERFORM set_config('statement_timeout', '0', true); "
+              "PERFORM pg_sleep(CASE p_limit WHEN 1 THEN 60 ELSE 0 END); "
+              "RETURN '{}';")
+    assert read(site, "?limit=1").status == 503
+    until(lambda: read(site, "?limit=2").status == 200, 20)
+
+
+def test_a_refused_query_is_a_503_and_an_error_in_the_log(site, rows):
+    rows.fake("RAISE EXCEPTION E'two\\n\"lines\"';")
+    assert read(site).status == 503
+    assert "sqlstate=P0001 err=\"two 'lines'\"" in site.errors()
+
+
+def test_nginx_starts_without_its_database(nginx, postgres, dsn, name,
+                                           until):
+    postgres.psql('ALTER DATABASE "%s" RENAME TO "%s_x"' % (name, name),
+                  "postgres")
+    try:
+        site = nginx(SERVER, http=HTTP % name)
+        assert read(site).status == 503
+        until(lambda: "no connection to PostgreSQL" in site.errors(), 20)
+    finally:
+        postgres.psql('ALTER DATABASE "%s_x" RENAME TO "%s"' % (name, name),
+                      "postgres")
+    until(lambda: read(site).status == 200, 30)
+
+
+def test_an_unknown_host_keeps_nothing_from_starting(nginx):
+    site = nginx(SERVER, http='sluice_postgres "host=no-such-host.invalid";')
+    assert read(site).status == 503
+    assert client.get(site.url + "/other").status == 204
+
+
+def test_a_refused_port_is_tried_again_ever_more_slowly(nginx, until):
+    site = nginx(SERVER, http='sluice_postgres "host=127.0.0.1 port=1";')
+    until(lambda: "failures=4" in site.errors(), 20)
+    assert read(site).status == 503
+    assert site.errors().count("[error]") == 1
+
+
+# the worker leaves
+
+def test_a_waiting_request_is_answered_before_the_worker_quits(site, rows,
+                                                               name, until):
+    rows.fake("PERFORM pg_sleep(2); RETURN '{}';")
+    t, answers = in_background(lambda: read(site))
+    until(lambda: asked(rows, name), 10)
+    assert site.quit() == 0
+    t.join(30)
+    assert answers[0].status == 200
+    assert "open socket" not in site.errors()
+
+
+def test_a_waiting_request_is_answered_over_a_reload(site, rows, name,
+                                                     until):
+    rows.fake("PERFORM pg_sleep(2); RETURN '{}';")
+    t, answers = in_background(lambda: read(site))
+    until(lambda: asked(rows, name), 10)
+    site.reload()
+    t.join(30)
+    assert answers[0].status == 200
+    until(lambda: len(backends(rows, name)) == 1, 20,
+          "the old worker's connection is closed")
+    assert read(site, "?limit=9").status == 200
+
+
+def test_an_idle_connection_does_not_hold_a_quitting_worker(site, rows):
+    assert read(site).status == 200
+    started = time.monotonic()
+    assert site.quit(timeout=10) == 0
+    assert time.monotonic() - started < 5
+    assert "open socket" not in site.errors()
+
+
+def test_a_connect_under_way_does_not_hold_a_quitting_worker(site, rows,
+                                                             mended, until):
+    assert read(site).status == 200
+    mended.freeze()
+    assert read(site, "?limit=5").status == 503
+    assert site.quit(timeout=10) == 0
+    assert "open socket" not in site.errors()
+
+
+def test_term_ends_a_worker_with_requests_waiting(site, rows, name, until):
+    rows.fake("PERFORM pg_sleep(20); RETURN '{}';")
+    s = socket.create_connection(("127.0.0.1", site.port))
+    s.sendall(b"GET /summary HTTP/1.1\r\nHost: x\r\n\r\n")
+    until(lambda: asked(rows, name), 10)
+    site.stop()
+    s.close()
+
+
+# clients that leave
+
+def test_clients_that_leave_while_waiting_harm_nobody(site, rows, name,
+                                                      until):
+    rows.fake("PERFORM pg_sleep(1); RETURN '{}';")
+    held = []
+    for i in range(30):
+        s = socket.create_connection(("127.0.0.1", site.port))
+        s.sendall(b"GET /summary?limit=%d HTTP/1.1\r\nHost: x\r\n\r\n"
+                  % (i % 3 + 1))
+        held.append(s)
+    t, answers = in_background(lambda: read(site, "?limit=1"))
+    until(lambda: asked(rows, name), 10)
+    for s in held:
+        s.close()
+    t.join(30)
+    assert answers[0].status == 200
+    assert read(site, "?limit=2").status == 200
+
+
+def test_a_slow_reader_keeps_its_answer_when_a_newer_one_comes(site, rows,
+                                                               until):
+    rows.sql("CREATE SEQUENCE public.calls")
+    rows.fake("RETURN '\"' || repeat(nextval('public.calls')::text, 200000)"
+              " || '\"';")
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.connect(("127.0.0.1", site.port))
+    s.sendall(b"GET /summary HTTP/1.0\r\n\r\n")
+    first = s.recv(1024)
+    newer = until(lambda: (lambda b: b[1:2] != b"1" and b)(read(site).body),
+                  20)
+    assert newer.count(b"2") >= 200000 - 1
+    got = first
+    while True:
+        data = s.recv(65536)
+        if not data:
+            break
+        got += data
+    assert got.split(b"\r\n\r\n", 1)[1] == b'"' + b"1" * 200000 + b'"'
+
+
+def test_more_questions_than_are_kept(site, rows):
+    for i in range(200):
+        assert read(site, "?limit=%d" % (i + 1)).status == 200
+    assert read(site, "?limit=1").status == 200
