@@ -1,5 +1,5 @@
 /*
- * tidy.h: what the analyzer must know of functions in other files.
+ * tidy_processor.h: what the analyzer must know of functions in other files.
  *
  * It sees one file at a time and takes err_set() for a function that may
  * return RC_OK, which makes paths that don't exist.  Only tidy reads this.
