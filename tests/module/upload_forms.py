@@ -1,6 +1,8 @@
 """What the upload tests post, and by which way.
 
-Raw bytes wherever a test is about bytes; curl for HTTP/2.
+Raw bytes wherever a test is about bytes.  HTTP/2 by curl as a client that
+others wrote, and by a small one of ours where the order of frames matters:
+curl 7.88 takes an answer before the end of its upload for an error.
 """
 
 import hashlib
@@ -9,6 +11,10 @@ import os
 import socket
 import subprocess
 import tempfile
+
+import h2.config
+import h2.connection
+import h2.events
 
 BOUNDARY = "sluiceboundary"
 KIND = "multipart/form-data; boundary=" + BOUNDARY
@@ -151,3 +157,67 @@ def rss_kb(pid):
         for line in f:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
+
+
+class H2:
+    """One HTTP/2 connection without TLS, and one upload on it."""
+
+    def __init__(self, nginx, path="/upload", kind=KIND, **headers):
+        self.socket = socket.create_connection(("127.0.0.1", nginx.h2_port),
+                                               60)
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True))
+        self.h2.initiate_connection()
+        self.stream = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(self.stream, [
+            (":method", "POST"), (":scheme", "http"), (":path", path),
+            (":authority", "localhost"), ("content-type", kind),
+            *[(k.replace("_", "-").lower(), v) for k, v in headers.items()]])
+        self.status, self.body, self.over = None, b"", False
+        self.flush()
+
+    def flush(self):
+        self.socket.sendall(self.h2.data_to_send())
+
+    def take(self):
+        """Waits for one read's worth of events."""
+        raw = self.socket.recv(65536)
+        if not raw:
+            self.over = True
+            return
+        for event in self.h2.receive_data(raw):
+            if isinstance(event, h2.events.ResponseReceived):
+                self.status = int(dict(event.headers)[b":status"])
+            elif isinstance(event, h2.events.DataReceived):
+                self.body += event.data
+            elif isinstance(event, (h2.events.StreamEnded,
+                                    h2.events.StreamReset)):
+                self.over = True
+        self.flush()
+
+    def send(self, body, end=True):
+        """As fast as the window allows, until all is sent or answered."""
+        while body and not self.over:
+            room = min(self.h2.local_flow_control_window(self.stream),
+                       self.h2.max_outbound_frame_size)
+            if room == 0:
+                self.take()
+                continue
+            self.h2.send_data(self.stream, body[:room])
+            body = body[room:]
+            self.flush()
+        if end and not self.over:
+            self.h2.end_stream(self.stream)
+            self.flush()
+
+    def reply(self):
+        while not self.over:
+            self.take()
+        return self.status, self.body
+
+    def reset(self):
+        self.h2.reset_stream(self.stream)
+        self.flush()
+
+    def close(self):
+        self.socket.close()
