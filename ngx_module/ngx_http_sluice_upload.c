@@ -866,6 +866,9 @@ ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up)
 
     up->done = 1;
 
+    /* an error_page may keep the request, but not our context */
+    up->request->read_event_handler = ngx_http_block_reading;
+
     if (up->deadline.timer_set) {
         ngx_del_timer(&up->deadline);
     }
