@@ -141,6 +141,12 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
 
     kafka->producer = producer;
 
+    /* the answer to a former producer's question counts no more: without one
+     * of its own, brokers that are back by now would stay "down" */
+    if (kafka->suspect && !kafka->probe.timer_set) {
+        ngx_http_sluice_kafka_probe(&kafka->probe);
+    }
+
     ngx_http_sluice_kafka_gates_pass(kafka);
 
     return;
