@@ -59,7 +59,7 @@ for i = from, #ARGV, 6 do
         end
         if kind == 'c' then
             local w, member = tonumber(ARGV[i + 3]), ARGV[i + 4]
-            local name = w .. member
+            local name = w .. ' ' .. member
             if ARGV[i + 5] == '' and not seen[name]
                and (fresh[w] or redis.call('SISMEMBER', KEYS[3 * w],
                                            member) == 0)
