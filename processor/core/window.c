@@ -54,17 +54,16 @@ void
 window_label(int64_t start_ms, char label[WINDOW_LABEL_LEN])
 {
     window_conf_t  second = { 1000, 0 };
-    int64_t        s = window_start(&second, start_ms) / 1000;
     struct tm      tm;
 
     /* record_read() refuses such times; a label must not overrun for one. */
-    if (s < WINDOW_LABEL_LEAST) {
-        s = WINDOW_LABEL_LEAST;
-    } else if (s > WINDOW_LABEL_MOST) {
-        s = WINDOW_LABEL_MOST;
+    if (start_ms < WINDOW_LABEL_LEAST * 1000) {
+        start_ms = WINDOW_LABEL_LEAST * 1000;
+    } else if (start_ms > WINDOW_LABEL_MOST * 1000) {
+        start_ms = WINDOW_LABEL_MOST * 1000;
     }
 
-    time_t  t = (time_t) s;
+    time_t  t = (time_t) (window_start(&second, start_ms) / 1000);
 
     (void) gmtime_r(&t, &tm);
 

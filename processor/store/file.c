@@ -66,7 +66,7 @@ file_errno(store_t *st, err_t *err, const char *what, const char *path)
 
     /* A name the file system can't hold will never fit; the rest may pass. */
     return err_set(err, e == ENAMETOOLONG ? RC_REJECT : RC_RETRY,
-                   "store %s: %s %s: %s", st->path, what, path, strerror(e));
+                   "store %s: %s: %s %s", st->path, strerror(e), what, path);
 }
 
 
