@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/path.h"
 #include "lane/lane.h"
 #include "sluice_wire.h"
 
@@ -80,7 +81,8 @@ const conf_row_t lane_rows[] = {
       "Kind of the object store; its settings are in `[store.KIND]`." },
 
     { "store_prefix", CONF_STR, AT(store_prefix), "", 0, 0, NULL, 0,
-      "What objects' paths begin with; no `/` at its ends, no `..`." },
+      "What objects' paths begin with; no `/` at its ends, no part that begins "
+      "with a dot." },
 
     { "log_level", CONF_ENUM, AT(log_level), "info", 0, 0,
       "error|warn|notice|info|debug", 1,
@@ -99,18 +101,6 @@ lane_is_name(const char *s)
     return len > 0 && len <= 249
            && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                         "0123456789._-") == len;
-}
-
-
-static int
-lane_is_prefix(const char *s)
-{
-    size_t len = strlen(s);
-
-    return len <= 128 && strstr(s, "..") == NULL && strstr(s, "//") == NULL
-           && (len == 0 || (s[0] != '/' && s[len - 1] != '/'))
-           && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                        "0123456789._-/") == len;
 }
 
 
@@ -144,10 +134,11 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
                        "dead_topic is no name of a topic");
     }
 
-    if (!lane_is_prefix(conf->store_prefix)) {
+    if (!path_prefix_is_valid(conf->store_prefix)) {
         return err_set(err, RC_REJECT, "[processor] store_prefix \"%s\" is "
                        "no path of letters, digits, \".\", \"_\", \"-\" and "
-                       "single \"/\"", conf->store_prefix);
+                       "single \"/\" with no part that begins with a dot",
+                       conf->store_prefix);
     }
 
     /* A window is named by its start, in seconds. */
