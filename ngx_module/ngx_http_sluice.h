@@ -69,7 +69,7 @@ typedef struct {
     ngx_http_complex_value_t  *customer;    /* NULL: none */
     ngx_flag_t                 customer_all;
     ngx_array_t               *types;       /* ngx_str_t; NULL: any */
-    size_t                     max_file_size;
+    off_t                      max_file_size;
     ngx_uint_t                 max_files;
     ngx_msec_t                 ack_timeout;
     ngx_array_t               *origins;     /* ngx_str_t; NULL: self */

@@ -123,7 +123,7 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
 
     { ngx_string("sluice_max_file_size"),
       NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_conf_set_off_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, max_file_size),
       &ngx_http_sluice_module_size_post },
@@ -305,7 +305,7 @@ ngx_http_sluice_module_create_loc(ngx_conf_t *cf)
 
     slcf->customer_all = NGX_CONF_UNSET;
     slcf->types = NGX_CONF_UNSET_PTR;
-    slcf->max_file_size = NGX_CONF_UNSET_SIZE;
+    slcf->max_file_size = NGX_CONF_UNSET;
     slcf->max_files = NGX_CONF_UNSET_UINT;
     slcf->ack_timeout = NGX_CONF_UNSET_MSEC;
     slcf->origin_self = NGX_CONF_UNSET;
@@ -343,8 +343,8 @@ ngx_http_sluice_module_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->types, prev->types, NULL);
     ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
-    ngx_conf_merge_size_value(conf->max_file_size, prev->max_file_size,
-                              300 * 1024);
+    ngx_conf_merge_off_value(conf->max_file_size, prev->max_file_size,
+                             300 * 1024);
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
     ngx_conf_merge_msec_value(conf->ack_timeout, prev->ack_timeout, 20000);
 
@@ -384,16 +384,16 @@ ngx_http_sluice_module_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->client_max_body_size != 0
-        && clcf->client_max_body_size < (off_t) slcf->max_file_size)
+        && clcf->client_max_body_size < slcf->max_file_size)
     {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"client_max_body_size\" of %O is smaller than "
-                      "\"sluice_max_file_size\" of %uz in %s:%ui",
+                      "\"sluice_max_file_size\" of %O in %s:%ui",
                       clcf->client_max_body_size, slcf->max_file_size,
                       slcf->conf_file, slcf->conf_line);
     }
 
-    ngx_http_sluice_kafka_need(slcf->topic, slcf->max_file_size,
+    ngx_http_sluice_kafka_need(slcf->topic, (size_t) slcf->max_file_size,
                                slcf->ack_timeout);
 
     return (ngx_http_sluice_module_source(cf, &slcf->source) == NGX_OK)
@@ -650,11 +650,11 @@ ngx_http_sluice_module_at_least(ngx_conf_t *cf, void *post, void *data)
 static char *
 ngx_http_sluice_module_size(ngx_conf_t *cf, void *post, void *data)
 {
-    size_t  *size = data;
+    off_t  *size = data;
 
     if (*size == 0 || *size > NGX_HTTP_SLUICE_FILE_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "a file of %uz bytes is not between 1 and 900m",
+                           "a file of %O bytes is not between 1 and 900m",
                            *size);
         return NGX_CONF_ERROR;
     }

@@ -260,7 +260,7 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
     }
 
     slcf = up->slcf;
-    max = slcf->max_file_size;
+    max = (size_t) slcf->max_file_size;
 
     if (file->size > max) {
         ngx_http_sluice_part_refuse(up, "too_large",
