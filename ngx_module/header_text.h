@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+#pragma GCC visibility push(hidden)
+
 /*
  * Clean src into dst, at most max bytes, never splitting a character.
  *
@@ -28,5 +30,7 @@ size_t sluice_header_text(char *dst, size_t max, const char *src, size_t len);
  * Sets *len; returns a slice of name.  "." and ".." give an empty slice.
  */
 const char *sluice_header_basename(const char *name, size_t *len);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_HEADER_TEXT_H */

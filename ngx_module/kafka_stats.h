@@ -11,6 +11,8 @@
 
 #include <stddef.h>
 
+#pragma GCC visibility push(hidden)
+
 /*
  * json, len   one statistics document, as librdkafka emits it
  * topic       its name as it is; topic names need no JSON escapes
@@ -20,5 +22,7 @@
  */
 int sluice_kafka_stats_partitions(const char *json, size_t len,
     const char *topic, size_t topic_len);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_KAFKA_STATS_H */

@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* nginx opens modules with RTLD_GLOBAL: our names must not meet others'. */
+#pragma GCC visibility push(hidden)
+
 #define SLUICE_MULTIPART_BOUNDARY_MAX  70      /* RFC 2046 5.1.1 */
 #define SLUICE_MULTIPART_HEADER_MAX    4096    /* bytes of one part's headers */
 #define SLUICE_MULTIPART_HEADERS_MAX   16      /* header lines of one part */
@@ -146,5 +149,7 @@ sluice_multipart_rc_e sluice_multipart_finish(sluice_multipart_t *mp);
 
 /* One sentence for the client, static storage; "" before any error. */
 const char *sluice_multipart_why(const sluice_multipart_t *mp);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_MULTIPART_H */

@@ -7,6 +7,8 @@
 
 #include "multipart.h"
 
+#pragma GCC visibility push(hidden)
+
 /*
  * Read one header line into mp->part.
  *
@@ -17,5 +19,7 @@
  */
 sluice_multipart_rc_e sluice_multipart_line(sluice_multipart_t *mp,
     const char *line, const char *last);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_MULTIPART_HEADER_H */

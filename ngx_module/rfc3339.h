@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(hidden)
+
 #define SLUICE_RFC3339_LEN  24      /* 2026-11-20T12:00:30.000Z */
 
 /*
@@ -28,5 +30,7 @@ int sluice_rfc3339_parse(const char *text, size_t len, int64_t *ms);
  * gave.
  */
 void sluice_rfc3339_format(char *dst, int64_t ms);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_RFC3339_H */

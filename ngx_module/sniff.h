@@ -13,6 +13,8 @@
 
 #include <stddef.h>
 
+#pragma GCC visibility push(hidden)
+
 #define SLUICE_SNIFF_BYTES  64    /* of the file's beginning it looks at */
 
 /*
@@ -24,5 +26,7 @@
  * all), "application/octet-stream" for all else.
  */
 const char *sluice_sniff(const unsigned char *data, size_t len);
+
+#pragma GCC visibility pop
 
 #endif /* SLUICE_SNIFF_H */
