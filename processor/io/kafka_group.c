@@ -283,9 +283,15 @@ kafka_group_close(kafka_t *kafka)
             break;
         }
         event = rd_kafka_queue_poll(queue, 100);
-        if (event != NULL) {
-            rd_kafka_event_destroy(event);
+        if (event == NULL) {
+            continue;
         }
+        /* Out of a queue it is an event, whatever callback is set. */
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+            kafka_rebalance(kafka->group, rd_kafka_event_error(event),
+                            rd_kafka_event_topic_partition_list(event), kafka);
+        }
+        rd_kafka_event_destroy(event);
     }
 
     /* Those that no rebalance took, if any. */

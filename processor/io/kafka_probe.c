@@ -182,10 +182,11 @@ kafka_probe_bounds(rd_kafka_t *rk, const char *name, int64_t lateness_ms,
     if (b > lateness_ms || a > lateness_ms
         || b + a + KAFKA_MARGIN_MS > lateness_ms)
     {
-        rc = err_set(err, RC_REJECT, "kafka: topic %s: " KAFKA_TS_BEFORE
-                     " %" PRId64 " + " KAFKA_TS_AFTER " %" PRId64 " + %d is "
-                     "more than allowed_lateness, %" PRId64 " ms", name, b, a,
-                     KAFKA_MARGIN_MS, lateness_ms);
+        (void) err_set(err, RC_OK, "kafka: topic %s accepts what may be late: "
+                       KAFKA_TS_BEFORE " %" PRId64 " + " KAFKA_TS_AFTER
+                       " %" PRId64 " + %d is more than allowed_lateness, "
+                       "%" PRId64 " ms", name, b, a, KAFKA_MARGIN_MS,
+                       lateness_ms);
     }
 
 done:

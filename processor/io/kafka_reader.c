@@ -315,6 +315,18 @@ kafka_reader_serve(kafka_t *kafka)
 }
 
 
+/*
+ * Who asks the leader.  A broker answers a connection's requests one after
+ * another, and the reader's has a fetch that waits for records: behind it a
+ * question takes up to fetch.wait.max.ms.
+ */
+static rd_kafka_t *
+kafka_asker(const kafka_t *kafka)
+{
+    return kafka->group != NULL ? kafka->group : kafka->reader;
+}
+
+
 rc_t
 kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first, int64_t *end,
     err_t *err)
@@ -322,7 +334,7 @@ kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first, int64_t *end,
     rd_kafka_resp_err_t  code;
     int64_t              low, high;
 
-    code = rd_kafka_query_watermark_offsets(kafka->reader, kafka->topic,
+    code = rd_kafka_query_watermark_offsets(kafka_asker(kafka), kafka->topic,
                                             partition, &low, &high,
                                             KAFKA_QUERY_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -350,7 +362,8 @@ kafka_offset_at(kafka_t *kafka, int32_t partition, int64_t ts_ms,
     at = rd_kafka_topic_partition_list_add(list, kafka->topic, partition);
     at->offset = ts_ms;
 
-    code = rd_kafka_offsets_for_times(kafka->reader, list, KAFKA_QUERY_MS);
+    code = rd_kafka_offsets_for_times(kafka_asker(kafka), list,
+                                      KAFKA_QUERY_MS);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = at->err;
     }
