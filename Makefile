@@ -184,37 +184,46 @@ DATADIR        = $(PREFIX)/share/sluice
 UNITDIR       ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR   ?= $(PREFIX)/lib/sysusers.d
 STAGE          = $(BUILD)/install
+CONF_FILES     = conf/processor.ini conf/topics.conf conf/redis-sluice.acl \
+                 conf/redis-sluice.conf
 
-install: module processor
-	$(INSTALL) -d $(DESTDIR)$(MODULES_DIR) $(DESTDIR)$(PREFIX)/bin \
-	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
-	    $(DESTDIR)$(DATADIR)/conf/nginx $(DESTDIR)$(DATADIR)/sql \
-	    $(DESTDIR)$(DATADIR)/html
-	rm -rf $(STAGE) && mkdir -p $(STAGE)
-	sed 's,/usr/local/share/sluice,$(DATADIR),' conf/sluice.conf \
-	    > $(STAGE)/sluice.conf
+.PHONY: install-module install-processor install-data
+
+install: install-module install-processor install-data
+
+install-module: module
+	$(INSTALL) -d $(DESTDIR)$(MODULES_DIR)
+	$(INSTALL) -m 644 $(BUILD)/module/ngx_http_sluice_module.so \
+	    $(DESTDIR)$(MODULES_DIR)/
+
+install-processor: processor
+	mkdir -p $(STAGE)
 	sed -e 's,/usr/bin/sluice,$(PREFIX)/bin/sluice,' \
 	    -e 's,/etc/sluice,$(SYSCONFDIR)/sluice,' \
 	    -e 's,/usr/share/sluice,$(DATADIR),' \
 	    packaging/systemd/sluice-processor.service \
 	    > $(STAGE)/sluice-processor.service
-	$(INSTALL) -m 644 $(BUILD)/module/ngx_http_sluice_module.so \
-	    $(DESTDIR)$(MODULES_DIR)/
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) \
+	    $(DESTDIR)$(SYSUSERSDIR)
 	$(INSTALL) -m 755 $(BUILD)/processor/sluice-processor \
 	    $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 $(STAGE)/sluice-processor.service \
 	    $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 644 packaging/systemd/sluice.sysusers \
 	    $(DESTDIR)$(SYSUSERSDIR)/sluice.conf
+
+install-data:
+	mkdir -p $(STAGE)
+	sed 's,/usr/local/share/sluice,$(DATADIR),' conf/sluice.conf \
+	    > $(STAGE)/sluice.conf
+	$(INSTALL) -d $(DESTDIR)$(DATADIR)/conf/nginx \
+	    $(DESTDIR)$(DATADIR)/sql $(DESTDIR)$(DATADIR)/html
 	$(INSTALL) -m 644 sql/*.sql $(DESTDIR)$(DATADIR)/sql/
 	$(INSTALL) -m 755 sql/migrate $(DESTDIR)$(DATADIR)/sql/
 	$(INSTALL) -m 644 $(STAGE)/sluice.conf $(CONF_FILES) \
 	    $(DESTDIR)$(DATADIR)/conf/
 	$(INSTALL) -m 644 conf/nginx/*.conf $(DESTDIR)$(DATADIR)/conf/nginx/
 	$(INSTALL) -m 644 conf/html/* $(DESTDIR)$(DATADIR)/html/
-
-CONF_FILES = conf/processor.ini conf/topics.conf conf/redis-sluice.acl \
-             conf/redis-sluice.conf
 
 clean:
 	rm -rf $(BUILD)
