@@ -296,8 +296,9 @@ class Record:
         self.value = m.value() if m.value() is not None else None
         self.timestamp_type, self.timestamp = m.timestamp()
         self.header_list = m.headers() or []
-        self.headers = {k: v.decode("utf-8") if v is not None else None
-                        for k, v in self.header_list}
+        self.headers = {
+            k: None if v is None else v.decode("utf-8", "surrogateescape")
+            for k, v in self.header_list}
 
     def __repr__(self):
         return "Record(%s/%d:%d %s)" % (self.topic, self.partition,
