@@ -14,7 +14,7 @@ BUILTIN = "ansible.builtin."
 # Words of a task that are no module.
 WORDS = {"name", "when", "register", "loop", "notify", "no_log", "vars",
          "changed_when", "failed_when", "run_once", "block", "rescue",
-         "always", "tags"}
+         "always", "tags", "loop_control", "listen"}
 
 
 def load(path):
