@@ -47,6 +47,10 @@ def directives():
     for path in files(".c", under="ngx_module"):
         raw = read(path)
         code = strip_comments(raw)
+        # A set of contexts may have a name of its own.
+        for m in re.finditer(r"^#define (\w+_CONF)\b[\s\\]+(NGX_[\w|]+)$",
+                             code, re.M):
+            raw = re.sub(r"\b%s\b(?=\|)" % m.group(1), m.group(2), raw)
         for m in re.finditer(r"ngx_conf_(?:merge|init)_(?:\w+_)?value\(\s*"
                              r"(?:\w+)->(\w+)\s*,([^;]*)\);", code):
             defaults[m.group(1)] = c_number(m.group(2).split(",")[-1])
@@ -110,16 +114,17 @@ def check_processor(report, write):
                         "%s --reference fails" % PROCESSOR):
         return
     page = read(PROCESSOR_PAGE)
-    parts = re.split("(?<=%s)|(?=%s)" % (BEGIN, END), page)
-    if not report.check(len(parts) == 3, "%s: no %s ... %s" % (
+    head, begin, rest = page.partition(BEGIN)
+    shown, end, tail = rest.partition(END)
+    if not report.check(begin and end, "%s: no %s ... %s" % (
             PROCESSOR_PAGE, BEGIN.strip(), END.strip())):
         return
     text = done.stdout.rstrip("\n") + "\n"
-    if write and parts[1] != text:
+    if write and shown != text:
         with open(os.path.join(ROOT, PROCESSOR_PAGE), "w") as f:
-            f.write(parts[0] + text + parts[2])
-        parts[1] = text
-    said = set(parts[1].split("\n"))
+            f.write(head + begin + text + end + tail)
+        shown = text
+    said = set(shown.split("\n"))
     for line in filter(None, text.split("\n")):
         report.check(line in said, "%s: missing: %s (docs.py --write)"
                      % (PROCESSOR_PAGE, line))
