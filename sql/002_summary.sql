@@ -99,8 +99,8 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    day  date;
-    name text;
+    day   date;
+    name  text;
 BEGIN
     IF at IS NULL OR at NOT BETWEEN '1970-01-01Z' AND '9999-12-30Z' THEN
         RAISE EXCEPTION 'no such day: %', at
@@ -116,7 +116,10 @@ BEGIN
 
     PERFORM pg_advisory_xact_lock(hashtext('sluice.ensure_day'));
 
-    IF to_regclass('sluice.' || name) IS NOT NULL THEN
+    -- to_regclass() may remember that there was none a moment ago
+    PERFORM FROM pg_class c
+      WHERE c.relnamespace = 'sluice'::regnamespace AND c.relname = name;
+    IF FOUND THEN
         RETURN;
     END IF;
 
