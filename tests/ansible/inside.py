@@ -106,12 +106,11 @@ def get(path):
 
 
 def start_processor():
-    p = subprocess.Popen(
-        ["runuser", "-u", "sluice", "--", "/usr/local/bin/sluice-processor",
-         "-c", "/etc/sluice/processor.ini"], cwd="/",
-        stdout=open("/var/tmp/processor.log", "w"),
-        stderr=subprocess.STDOUT)
-    return p
+    with open("/var/tmp/processor.log", "w") as log:
+        return subprocess.Popen(
+            ["setpriv", "--reuid=sluice", "--regid=sluice", "--clear-groups",
+             "/usr/local/bin/sluice-processor", "-c",
+             "/etc/sluice/processor.ini"], cwd="/", stdout=log, stderr=log)
 
 
 def check(condition, text):
@@ -145,6 +144,7 @@ def main():
     until(lambda: b"multipart/form-data" in got("/send"),
           "the page after the reload")
     check(get("/") == site, "the site's own page is as it was")
+    check(b"{" in get("/sluice.css"), "the page has its style")
     processor = start_processor()
     image = sorted(glob.glob(IMAGES + "/*.jpg"))[0]
     with open(image, "rb") as f:
