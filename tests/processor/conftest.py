@@ -11,10 +11,7 @@ import os
 
 import pytest
 
-from uploads import Summary, Uploads, truth
-
-WINDOW_MS = 2000
-LATENESS_MS = 1000
+from uploads import LATENESS_MS, WINDOW_MS, Summary, Uploads, truth
 
 
 @pytest.fixture

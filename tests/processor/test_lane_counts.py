@@ -4,8 +4,7 @@ import collections
 import os
 import re
 
-from conftest import WINDOW_MS
-from uploads import now_ms, sha256, window_of
+from uploads import WINDOW_MS, now_ms, sha256, window_of
 
 
 def into_one_window(until):

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from conftest import WINDOW_MS
-from uploads import dead, now_ms
+from uploads import WINDOW_MS, dead, now_ms
 
 
 class Traffic:

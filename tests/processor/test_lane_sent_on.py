@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from conftest import LATENESS_MS, WINDOW_MS
-from uploads import dead, now_ms, sha256
+from uploads import LATENESS_MS, WINDOW_MS, dead, now_ms, sha256
 
 
 def closed_once(uploads, summary, until, partition=0):

@@ -2,8 +2,7 @@
 
 import time
 
-from conftest import LATENESS_MS, WINDOW_MS
-from uploads import now_ms, sha256, window_of
+from uploads import LATENESS_MS, WINDOW_MS, now_ms, sha256, window_of
 
 
 def label(ms):
@@ -91,15 +90,16 @@ def test_an_idle_partitions_window_closes(lane, uploads, settled, summary):
 
 def test_a_busy_partitions_window_closes_by_the_watermark(lane, uploads,
                                                           summary, until):
-    """The clock has no say: the records are of a time that is yet to come
-    for the last one, so that only the watermark can close its window."""
-    lane()
+    p = lane()
     base = window_of(now_ms(), WINDOW_MS)
     uploads.send("a", partition=0, ts=base)
     uploads.send("b", partition=0, ts=base + WINDOW_MS + LATENESS_MS)
     uploads.flush()
     until(lambda: summary.progress().get(0, (None,))[0] == base)
-    assert {(r.window, r.final) for r in summary.rows()} >= {(base, True)}
+    assert (base, True) in {(r.window, r.final) for r in summary.rows()}
+    closed, = [line for line in p.read_log().splitlines()
+               if "msg=closed" in line and label(base) in line]
+    assert "why=watermark" in closed
 
 
 def test_progress_holds_the_last_closed_window_and_next(lane, uploads,

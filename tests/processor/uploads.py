@@ -8,6 +8,9 @@ import hashlib
 import time
 import uuid
 
+WINDOW_MS = 2000            # of the processor the tests start
+LATENESS_MS = 1000
+
 
 def now_ms():
     return int(time.time() * 1000)
