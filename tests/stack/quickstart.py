@@ -290,6 +290,8 @@ def main():
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--prod", action="store_true")
     options = parser.parse_args()
+    # A shell starts what it runs in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     status = 0
     ground = Ground(options.prod)
