@@ -9,7 +9,8 @@
 #include "ngx_http_sluice_pg_host.h"
 
 
-#define NGX_HTTP_SLUICE_PG_ADDRS  4
+#define NGX_HTTP_SLUICE_PG_ADDRS   4
+#define NGX_HTTP_SLUICE_PG_LOOKUP  5000    /* ms */
 
 
 typedef struct {
@@ -234,6 +235,12 @@ ngx_http_sluice_pg_hosts_next(ngx_http_sluice_pg_hosts_t *hosts)
         ctx->handler = ngx_http_sluice_pg_hosts_answer;
         ctx->data = hosts;
         ctx->timeout = hosts->clcf->resolver_timeout;
+
+        /* http{} inherits from nothing, so it may have no value */
+        if (ctx->timeout == NGX_CONF_UNSET_MSEC) {
+            ctx->timeout = NGX_HTTP_SLUICE_PG_LOOKUP;
+        }
+
         ctx->cancelable = 1;
 
         hosts->ctx = ctx;
@@ -272,7 +279,7 @@ ngx_http_sluice_pg_hosts_answer(ngx_resolver_ctx_t *ctx)
         host->naddrs = i;
 
     } else {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                       "sluice: PostgreSQL host \"%V\" was not found: %s",
                       &host->name, ngx_resolver_strerror(ctx->state));
     }

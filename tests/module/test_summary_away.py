@@ -162,6 +162,45 @@ def test_an_unknown_host_keeps_nothing_from_starting(nginx):
     assert client.get(site.url + "/other").status == 204
 
 
+class Names:
+    """A DNS server that knows one name, once it is told its address."""
+
+    def __init__(self, name):
+        self.name = b"".join(bytes([len(part)]) + part.encode()
+                             for part in name.split(".")) + b"\0"
+        self.address = None
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            query, client_address = self.socket.recvfrom(512)
+            question = query[12:query.index(b"\0", 12) + 5]
+            known = (self.address
+                     and question.lower().startswith(self.name))
+            found = known and question[-4:] == b"\0\1\0\1"      # IN A
+            answer = query[:2] + (b"\x81\x80" if known else b"\x81\x83") \
+                + b"\0\1" + (b"\0\1" if found else b"\0\0") + b"\0" * 4 \
+                + question
+            if found:
+                answer += b"\xc0\x0c\0\1\0\1" + b"\0\0\0\1" + b"\0\4" \
+                    + socket.inet_aton(self.address)
+            self.socket.sendto(answer, client_address)
+
+
+def test_a_name_is_asked_for_until_it_is_known(nginx, dsn, until):
+    names = Names("db.sluice.invalid")
+    site = nginx(SERVER, http="resolver 127.0.0.1:%d; sluice_postgres \"%s\";"
+                 % (names.port, dsn.replace("host=127.0.0.1",
+                                            "host=db.sluice.invalid")))
+    assert read(site).status == 503
+    until(lambda: "Host not found" in site.errors(), 20)
+    names.address = "127.0.0.1"
+    until(lambda: read(site).status == 200, 30)
+
+
 def test_a_refused_port_is_tried_again_ever_more_slowly(nginx, until):
     site = nginx(SERVER, http='sluice_postgres "host=127.0.0.1 port=1";')
     until(lambda: "failures=4" in site.errors(), 20)
