@@ -12,6 +12,8 @@
  */
 
 #include <inttypes.h>
+#include <librdkafka/rdkafka.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,9 +340,19 @@ take(kafka_batch_t *batch)
 }
 
 
+static int
+input_waits(void)
+{
+    struct pollfd  in = { STDIN_FILENO, POLLIN, 0 };
+
+    return poll(&in, 1, 0) > 0;
+}
+
+
 /*
  * Pause, begin and rewind at random, while others write and members come and
- * go.  Every begin must deliver within 20 s, unless it was at the end.
+ * go, until there were so many begins or another command waits.  Every begin
+ * must deliver within 20 s, unless it was at the end.
  */
 static void
 stress(int rounds, unsigned seed)
@@ -350,7 +362,7 @@ stress(int rounds, unsigned seed)
 
     chatty = 0;
 
-    while (starts < rounds && !wrong) {
+    while (starts < rounds && !wrong && !input_waits()) {
         kafka_batch_t  *batch = kafka_poll(kafka, (int) (rand_r(&seed) % 30),
                                            1 + rand_r(&seed) % 300,
                                            1 + rand_r(&seed) % 200000);
@@ -462,6 +474,46 @@ send_on(void)
 }
 
 
+/* What retention does, at once: no record below offset is left. */
+static rc_t
+delete_below(const kafka_conf_t *conf, const char *topic, int32_t part,
+    int64_t offset)
+{
+    char                              why[200];
+    rd_kafka_conf_t                  *rkc = rd_kafka_conf_new();
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_DeleteRecords_t         *del;
+    rd_kafka_queue_t                 *queue;
+    rd_kafka_event_t                 *event;
+    rd_kafka_t                       *rk;
+    rc_t                              rc = RC_OK;
+
+    rd_kafka_conf_set(rkc, conf->props.keys[0], conf->props.values[0], why,
+                      sizeof(why));
+    rk = rd_kafka_new(RD_KAFKA_PRODUCER, rkc, why, sizeof(why));
+    queue = rd_kafka_queue_new(rk);
+    list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, part)->offset = offset;
+    del = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_DeleteRecords(rk, &del, 1, NULL, queue);
+    rd_kafka_DeleteRecords_destroy(del);
+
+    event = rd_kafka_queue_poll(queue, 30000);
+    if (event == NULL || rd_kafka_event_error(event)) {
+        rc = err_set(&err, RC_RETRY, "%s",
+                     event != NULL ? rd_kafka_event_error_string(event)
+                                   : "no answer");
+    }
+    if (event != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(rk);
+    return rc;
+}
+
+
 static int
 is(const char *word)
 {
@@ -499,6 +551,8 @@ kafka_command(const kafka_conf_t *conf, const char *topic)
         a = kafka_position(kafka, part);
     } else if (is("commit")) {
         rc = kafka_commit_wait(kafka, part, atoll(words[2]), 10000, &err);
+    } else if (is("delete_below")) {
+        rc = delete_below(conf, topic, part, atoll(words[2]));
     } else if (is("send")) {
         rc = send_on();
     } else if (is("close")) {
