@@ -117,6 +117,10 @@ processor_load(struct processor *pr, err_t *err)
         rc = lane_check(&pr->conf, kafka_group(&pr->kafka), err);
     }
 
+    if (rc == RC_OK) {
+        rc = pg_check(&pr->pg, err);
+    }
+
     if (rc == RC_OK && processor_store(pr, err) < 0) {
         rc = RC_REJECT;
     }
