@@ -128,6 +128,37 @@ def test_a_query_that_always_cuts_is_given_up(site, rows, name):
     assert read(site, "?limit=3").status == 503
 
 
+def test_a_connection_cut_at_any_moment_ends_no_worker(site, rows, until):
+    """Requests in fours; the connection is cut after every few of them."""
+    stop = threading.Event()
+    seen = []
+
+    def ask(n):
+        i = 0
+        while not stop.is_set():
+            i += 1
+            seen.append(read(site, "?limit=%d" % (n * 200 + i % 200 + 1))
+                        .status)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        for i in range(60):
+            wanted = seen.count(200) + i % 7
+            until(lambda: seen.count(200) >= wanted, 30, pause=0.001)
+            rows.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                     "WHERE datname = current_database() "
+                     "AND pid <> pg_backend_pid()")
+    finally:
+        stop.set()
+        for t in threads:
+            t.join(30)
+    assert set(seen) <= {200, 503}
+    until(lambda: read(site).status == 200, 30)
+    assert "exited on signal" not in site.errors()
+
+
 def test_a_query_that_takes_too_long_is_given_up(site, rows, until):
     rows.fake("PERFORM set_config('statement_timeout', '0', true); "
               "PERFORM pg_sleep(CASE p_limit WHEN 1 THEN 60 ELSE 0 END); "
