@@ -743,6 +743,9 @@ ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up)
 
     up->waiting = 1;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "sluice: upload waits for reports, files %ui", up->nfiles);
+
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
     }
