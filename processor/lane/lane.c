@@ -267,10 +267,10 @@ lane_serve(lane_t *lane, partition_t *p)
 {
     int64_t  now = lane_now();
     err_t    err = { "" };
-    rc_t     rc = RC_OK;
+    rc_t     rc;
 
     if (p->state == PARTITION_TAKING && now >= p->retry_at_ms) {
-        rc = lane_take(lane, p);
+        (void) lane_take(lane, p);
     }
 
     if (p->state != PARTITION_ACTIVE) {
