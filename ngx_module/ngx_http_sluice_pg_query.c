@@ -384,6 +384,7 @@ ngx_http_sluice_pg_query_answered(ngx_http_sluice_pg_t *pg)
         rc = NGX_DECLINED;
     }
 
+    pg->active = NULL;
     ngx_http_sluice_pg_query_finish(query, rc, &value);
 
     PQclear(result);
