@@ -11,5 +11,6 @@
 #undef ngx_queue_remove
 #undef ngx_queue_head
 
-void ngx_queue_remove(ngx_queue_t *q);
+/* "pure", so that what lies around the element stays known. */
+void ngx_queue_remove(ngx_queue_t *q) __attribute__((pure));
 ngx_queue_t *ngx_queue_head(ngx_queue_t *h);
