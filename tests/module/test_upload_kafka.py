@@ -8,7 +8,7 @@ import pytest
 
 from stack.kafka import Kafka
 from upload_forms import (connect, form, head, part, png, post, read_reply,
-                          rss_kb, send)
+                          rss_kb, sanitized, send)
 from upload_rights import Guarded
 
 HTTP = """
@@ -308,9 +308,3 @@ def test_a_producer_with_a_fatal_error_is_replaced(nginx, place_of, until):
         assert "[alert]" not in front.errors()
     finally:
         guarded.stop()
-
-
-def sanitized():
-    return 1 if "asan" in os.environ.get("SLUICE_MODULE", "") else 0
-
-

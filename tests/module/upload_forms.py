@@ -152,6 +152,11 @@ def fds(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
+def sanitized():
+    """Whether the module is a build that needs far more memory."""
+    return "asan" in os.environ.get("SLUICE_MODULE", "")
+
+
 def rss_kb(pid):
     with open("/proc/%d/status" % pid) as f:
         for line in f:
