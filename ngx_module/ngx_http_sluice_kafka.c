@@ -360,6 +360,10 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
     kafka = producer->kafka;
     kafka->producer = NULL;
 
+    /* what was thought of the brokers was the old one's experience */
+    kafka->suspect = 0;
+    kafka->down = 0;
+
     ngx_http_sluice_kafka_gates_reset(kafka);
 
     producer->is_retired = 1;

@@ -86,7 +86,6 @@ ngx_http_sluice_kafka_error(ngx_http_sluice_producer_t *producer,
     level = kafka->suspect ? NGX_LOG_INFO : NGX_LOG_WARN;
 
     if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !producer->is_retired) {
-        level = kafka->suspect ? NGX_LOG_INFO : NGX_LOG_ERR;
         kafka->suspect = 1;
 
         if (!kafka->probe.timer_set) {
@@ -187,11 +186,22 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
 
     /* that the topic's settings may not be read is an answer too */
     if (rd_kafka_event_error(rkev) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+
+        if (kafka->down) {
+            ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
+                          "sluice: kafka answers again name=%V",
+                          &kafka->name);
+        }
+
         kafka->suspect = 0;
         kafka->down = 0;
-        ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
-                      "sluice: kafka answers name=%V", &kafka->name);
         return;
+    }
+
+    if (!kafka->down) {
+        ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
+                      "sluice: no kafka broker answers name=%V err=\"%s\"",
+                      &kafka->name, rd_kafka_event_error_string(rkev));
     }
 
     kafka->down = 1;

@@ -20,6 +20,8 @@
 
 
 static ngx_int_t ngx_http_sluice_upload_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_upload_post(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf);
 static ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
     ngx_uint_t status, const char *slug, const char *title,
     const char *detail);
@@ -134,9 +136,6 @@ static ngx_int_t
 ngx_http_sluice_upload_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
-    ngx_str_t                    customer, *type;
-    const char                  *why;
-    sluice_multipart_str_t       boundary;
     ngx_http_sluice_loc_conf_t  *slcf;
 
     /* a subrequest or a mirror's copy has no body of its own */
@@ -146,18 +145,20 @@ ngx_http_sluice_upload_handler(ngx_http_request_t *r)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
-    switch (ngx_http_sluice_origin_check(r, slcf)) {
+    rc = ngx_http_sluice_origin_check(r, slcf);
 
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
+    if (rc == NGX_DECLINED) {
         return ngx_http_sluice_upload_refuse(r, NGX_HTTP_FORBIDDEN,
                             "origin", "Origin not allowed",
                             "This page may not upload here.");
+    }
 
-    default:
+    if (rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->method == NGX_HTTP_POST) {
+        return ngx_http_sluice_upload_post(r, slcf);
     }
 
     if (r->method == NGX_HTTP_OPTIONS) {
@@ -165,19 +166,28 @@ ngx_http_sluice_upload_handler(ngx_http_request_t *r)
         return (rc == NGX_OK) ? ngx_http_sluice_origin_preflight(r) : rc;
     }
 
-    if (r->method != NGX_HTTP_POST) {
+    if (ngx_http_sluice_reply_add(r, "Allow", "POST, OPTIONS",
+                                  sizeof("POST, OPTIONS") - 1)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-        if (ngx_http_sluice_reply_add(r, "Allow", "POST, OPTIONS",
-                                      sizeof("POST, OPTIONS") - 1)
-            != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_NOT_ALLOWED,
+    return ngx_http_sluice_upload_refuse(r, NGX_HTTP_NOT_ALLOWED,
                             "method", "Method not allowed",
                             "Uploads are posted.");
-    }
+}
+
+
+/* All that can be known before the body. */
+static ngx_int_t
+ngx_http_sluice_upload_post(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf)
+{
+    ngx_int_t                rc;
+    ngx_str_t                customer, *type;
+    const char              *why;
+    sluice_multipart_str_t   boundary;
 
     rc = ngx_http_sluice_customer(r, &customer);
 
@@ -191,11 +201,10 @@ ngx_http_sluice_upload_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    type = r->headers_in.content_type ? &r->headers_in.content_type->value
-                                      : NULL;
     rc = -1;
 
-    if (type != NULL) {
+    if (r->headers_in.content_type != NULL) {
+        type = &r->headers_in.content_type->value;
         rc = sluice_multipart_boundary((char *) type->data, type->len,
                                        &boundary, &why);
     }
@@ -492,8 +501,19 @@ ngx_http_sluice_upload_consume(ngx_http_sluice_upload_t *up)
         }
     }
 
-    if (!r->preserve_body) {
-        rb->bufs = NULL;
+    if (r->preserve_body) {
+        return rc;
+    }
+
+    rb->bufs = NULL;
+
+    /* or nginx reads on behind it, into what is left; HTTP/2 has windows
+     * that depend on it */
+    if (r->http_version < NGX_HTTP_VERSION_20 && rb->buf != NULL
+        && rb->buf->pos == rb->buf->last)
+    {
+        rb->buf->pos = rb->buf->start;
+        rb->buf->last = rb->buf->start;
     }
 
     return rc;
