@@ -4,7 +4,8 @@
 Every directive of the module's command table has an entry in docs/module.md
 with the same context and default, and the other way round.  The settings in
 docs/processor.md are what `sluice-processor --reference` prints; `docs.py
---write` puts them there.  Links between the pages lead somewhere.
+--write` puts them there.  What either logs for operators has a line there,
+too.  Links between the pages lead somewhere.
 """
 
 import os
@@ -133,6 +134,28 @@ def check_processor(report, write):
                      % (PROCESSOR_PAGE, line))
 
 
+def check_logs(report):
+    """What is logged from info on up, by its first words."""
+    page = read(PROCESSOR_PAGE)
+    for path in files(".c", under="processor"):
+        code = re.sub(r"\s+", " ", read(path))
+        for level, msg in re.findall(r"log_(error|warn|notice|info)\( ?"
+                                     r'"\w+", "([^"]+)"', code):
+            report.check("`%s`" % msg in page, "%s: %s \"%s\" is not in %s"
+                         % (path, level, msg, PROCESSOR_PAGE))
+    page = read(MODULE_PAGE)
+    for path in files(".c", under="ngx_module"):
+        code = re.sub(r'"\s+"', "", re.sub(r"\\\n", "", read(path)))
+        for level, msg in re.findall(r"NGX_LOG_(\w+)[^;]*?\"sluice: ([^\"]+)",
+                                     code):
+            if level.startswith("DEBUG") or "()" in msg or "(%" in msg:
+                continue
+            words = max(re.split(r"\w+=|%\*?\w+|\\|[:,]", msg), key=len)
+            words = words.strip()
+            report.check(words in page, "%s: \"%s\" is not in %s"
+                         % (path, words, MODULE_PAGE))
+
+
 def anchors(page):
     """GitHub's names of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-")
@@ -165,6 +188,7 @@ def main():
             return report.end()
     check_module(report)
     check_processor(report, "--write" in sys.argv[1:])
+    check_logs(report)
     check_links(report)
     return report.end()
 
