@@ -32,6 +32,7 @@
 typedef struct ngx_http_sluice_kafka_s     ngx_http_sluice_kafka_t;
 typedef struct ngx_http_sluice_topic_s     ngx_http_sluice_topic_t;
 typedef struct ngx_http_sluice_msg_s       ngx_http_sluice_msg_t;
+typedef struct ngx_http_sluice_headers_s   ngx_http_sluice_headers_t;
 typedef struct ngx_http_sluice_part_s      ngx_http_sluice_part_t;
 typedef struct ngx_http_sluice_upload_s    ngx_http_sluice_upload_t;
 typedef struct ngx_http_sluice_pg_s        ngx_http_sluice_pg_t;
@@ -171,6 +172,16 @@ char *ngx_http_sluice_upload_set(ngx_conf_t *cf, ngx_command_t *cmd,
 void ngx_http_sluice_upload_init(ngx_http_sluice_main_conf_t *smcf,
     ngx_cycle_t *cycle);
 
+/*
+ * Between upload.c and upload_body.c: the body's post handler and the event
+ * that resumes what is held back; what follows the body, and taking an upload
+ * off all queues, timers and parts.  wait() may end the request.
+ */
+void ngx_http_sluice_upload_start(ngx_http_request_t *r);
+void ngx_http_sluice_upload_resume(ngx_event_t *ev);
+void ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
+
 
 /*
  * ngx_http_sluice_part.c: one file on its way.
@@ -194,6 +205,17 @@ int ngx_http_sluice_part_end(void *data);
 void ngx_http_sluice_part_drop(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_part_detach(ngx_http_sluice_upload_t *up);
 
+/*
+ * ngx_http_sluice_part_record.c: the record headers of up->file, the caller's;
+ * NULL without memory.  text() makes a client's words fit for one, at most max
+ * bytes, in the pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN.
+ */
+ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
+    ngx_http_sluice_upload_t *up, int64_t now);
+ngx_int_t ngx_http_sluice_part_text(ngx_pool_t *pool, ngx_str_t *dst,
+    size_t max, const char *src, size_t len);
+void ngx_http_sluice_part_uuid(u_char *text, int64_t now);
+
 
 /*
  * ngx_http_sluice_kafka.c: librdkafka in the event loop; one producer per
@@ -210,8 +232,6 @@ typedef enum {
     NGX_HTTP_SLUICE_TOO_LARGE,         /* likewise, for its size */
     NGX_HTTP_SLUICE_UNKNOWN            /* perhaps in the log */
 } ngx_http_sluice_result_e;
-
-typedef struct ngx_http_sluice_headers_s  ngx_http_sluice_headers_t;
 
 typedef void (*ngx_http_sluice_msg_done_pt)(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
