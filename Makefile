@@ -107,6 +107,7 @@ processor-asan: $(BUILD)/processor-asan/sluice-processor
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
              ngx_module/header_text.c ngx_module/rfc3339.c \
+             ngx_module/kafka_stats.c \
              $(wildcard processor/base/*.c processor/core/*.c) \
              $(wildcard processor/store/*.c)
 UNIT_FLAGS = $(STD) $(WARN) -I. -Ingx_module -Iprocessor \
