@@ -74,6 +74,7 @@ kafka_part_add(kafka_t *kafka, int32_t partition)
     part->id = partition;
     part->position = -1;
     part->eof = -1;
+    part->end = -1;
 
     kafka->parts = mem_grow(kafka->parts, kafka->nparts + 1,
                             sizeof(kafka_part_t *));
@@ -329,7 +330,7 @@ kafka_poll(kafka_t *kafka, int timeout_ms, size_t max_records,
     kafka_group_serve(kafka);
     kafka_reader_serve(kafka);
 
-    if (kafka->kept_bytes <= kafka->fetch_bytes / 2) {
+    if (kafka->kept_bytes <= kafka->fetch_bytes / 4) {
         kafka_reader_pull(kafka, 0);
     }
 

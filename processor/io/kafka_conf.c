@@ -38,6 +38,7 @@ static const char *const  kafka_ours[] = {
     "enable.idempotence",
     "enable.partition.eof",
     "fetch.max.bytes",
+    "fetch.queue.backoff.ms",
     "group.instance.id",
     "group.protocol",
     "log.queue",

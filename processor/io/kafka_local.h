@@ -41,6 +41,7 @@ typedef struct {
     int64_t               expected;    /* the next offset to keep */
     int64_t               position;    /* as kafka_position() tells it */
     int64_t               eof;         /* end behind what is kept, or -1 */
+    int64_t               end;         /* the last end reached, or -1 */
     int64_t               retry_at;    /* read again then; 0: no */
 
     rd_kafka_message_t  **kept;        /* owned, in order of offset */
@@ -63,6 +64,8 @@ struct kafka_s {
     rd_kafka_t           *reader;
     rd_kafka_topic_t     *reader_topic;
     rd_kafka_queue_t     *fetched;     /* of all partitions */
+    size_t                queue_bytes; /* as many librdkafka queues */
+    int                   nudge;       /* it has to be woken: before 2.2 */
 
     kafka_part_t        **parts;
     size_t                nparts;

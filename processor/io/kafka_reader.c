@@ -31,18 +31,21 @@
 
 /*
  * What is fetched ahead lies in librdkafka's queue (a quarter of fetch_bytes),
- * in kept records (half; a pull may add what the queue holds), and in the
- * answers on their way (an eighth for each broker).  librdkafka 2.0 looks
- * after a full queue only once a second: what is kept is the lane's work for
- * that long.
+ * in kept records (a quarter, and what one pull adds), and in the answers on
+ * their way (an eighth for each broker).
+ *
+ * A fetcher that found the queue full looks again after a second, too late
+ * for a lane that replays.  Since 2.2 that is a setting; before, it is woken
+ * by kafka_reader_nudge().
  */
 static rc_t
-kafka_reader_limits(const kafka_t *kafka, rd_kafka_conf_t *rkc, err_t *err)
+kafka_reader_limits(kafka_t *kafka, rd_kafka_conf_t *rkc, err_t *err)
 {
-    char    value[24];
+    char    value[24], why[100];
     size_t  answer = kafka->fetch_bytes / 8;
     rc_t    rc;
 
+    kafka->queue_bytes = kafka->fetch_bytes / 4;
     if (answer < 1024 * 1024) {
         answer = 1024 * 1024;
     } else if (answer > 50 * 1024 * 1024) {
@@ -50,11 +53,14 @@ kafka_reader_limits(const kafka_t *kafka, rd_kafka_conf_t *rkc, err_t *err)
     }
 
     (void) snprintf(value, sizeof(value), "%zu",
-                    kafka->fetch_bytes / 4 / 1024 + 1);
+                    kafka->queue_bytes / 1024 + 1);
     rc = kafka_conf_put(rkc, "queued.max.messages.kbytes", value, err);
     if (rc != RC_OK) {
         return rc;
     }
+
+    kafka->nudge = rd_kafka_conf_set(rkc, "fetch.queue.backoff.ms", "20", why,
+                                     sizeof(why)) != RD_KAFKA_CONF_OK;
 
     (void) snprintf(value, sizeof(value), "%zu", answer);
     return kafka_conf_put(rkc, "fetch.max.bytes", value, err);
@@ -114,6 +120,7 @@ kafka_reader_end(kafka_t *kafka, kafka_part_t *part)
 {
     kafka_part_drop_kept(kafka, part);
     part->eof = -1;
+    part->end = -1;
     part->retry_at = 0;
 
     if (!part->reading) {
@@ -175,6 +182,7 @@ kafka_reader_error(kafka_t *kafka, const rd_kafka_message_t *msg)
             return;
         }
         part->expected = msg->offset;
+        part->end = msg->offset;
         if (part->n > 0) {
             part->eof = msg->offset;
         } else {
@@ -236,12 +244,34 @@ kafka_reader_keep(kafka_t *kafka, rd_kafka_message_t *msg)
 }
 
 
+/*
+ * A seek to where it stands wakes a fetcher.  The queue was full when it was
+ * emptied just now, so no answer is on its way that this would waste, but
+ * perhaps from other brokers, a megabyte of each partition.
+ */
+static void
+kafka_reader_nudge(kafka_t *kafka)
+{
+    for (size_t i = 0; i < kafka->nparts; i++) {
+        kafka_part_t  *part = kafka->parts[i];
+
+        if (part->reading && part->retry_at == 0
+            && part->end != part->expected)
+        {
+            (void) rd_kafka_seek(kafka->reader_topic, part->id,
+                                 part->expected, 0);
+        }
+    }
+}
+
+
 void
 kafka_reader_pull(kafka_t *kafka, int timeout_ms)
 {
     rd_kafka_message_t  *msgs[KAFKA_PULL_MAX];
     rd_kafka_message_t  *msg;
     ssize_t              n;
+    size_t               bytes = 0;
 
     /* A batch call waits until its array is full: only one record is awaited. */
     if (timeout_ms > 0) {
@@ -252,9 +282,17 @@ kafka_reader_pull(kafka_t *kafka, int timeout_ms)
         kafka_reader_keep(kafka, msg);
     }
 
-    n = rd_kafka_consume_batch_queue(kafka->fetched, 0, msgs, KAFKA_PULL_MAX);
-    for (ssize_t i = 0; i < n; i++) {
-        kafka_reader_keep(kafka, msgs[i]);
+    do {
+        n = rd_kafka_consume_batch_queue(kafka->fetched, 0, msgs,
+                                         KAFKA_PULL_MAX);
+        for (ssize_t i = 0; i < n; i++) {
+            bytes += msgs[i]->len;
+            kafka_reader_keep(kafka, msgs[i]);
+        }
+    } while (n == KAFKA_PULL_MAX && bytes < kafka->fetch_bytes);
+
+    if (kafka->nudge && bytes >= kafka->queue_bytes / 4 * 3) {
+        kafka_reader_nudge(kafka);
     }
 }
 

@@ -135,6 +135,19 @@ def test_a_rewind_begins_again_and_a_pause_is_silent(kafka, log, member):
     d.end()
 
 
+def test_a_backlog_larger_than_the_bound_comes_whole(kafka, log, member):
+    """The driver fetches 4 MiB ahead; the queue fills and is emptied."""
+    Writer(kafka, log).fill(700, size=20000)
+    d = member()
+    assigned(d)
+    for p in range(PARTITIONS):
+        d.do("start", p, 0)
+    assert d.do("poll", 2100, 60000, timeout=90) == ("ok", "2100")
+    for p in range(PARTITIONS):
+        assert [o for q, o in d.records() if q == p] == list(range(700))
+    d.end()
+
+
 def test_every_start_under_load_delivers_exactly_from_there(kafka, log,
                                                             member):
     with Writer(kafka, log).fill(500):
