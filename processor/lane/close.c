@@ -5,6 +5,10 @@
  * Redis forgets.  Does not decide what is late: that is the log's order, in
  * apply.lua.
  *
+ * Rows that know more of the log than this lane does are another lane's, or
+ * from before Redis lost something.  Final rows without what they count would
+ * take it back, so the close waits until the lane has read as far.
+ *
  * An idle window is one whose time has passed on the clock, and of which
  * Kafka says AFTERWARDS that nothing more is there.  Asked the other way
  * round, a record that came between the two would be missing in final rows.
@@ -57,11 +61,12 @@ close_write(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
 }
 
 
+/* RC_OK and p->closed_ms unchanged: not yet. */
 static rc_t
 close_window(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
     const char *why, err_t *err)
 {
-    int64_t  was_closed = p->closed_ms, start = win->start_ms;
+    int64_t  was_closed = p->closed_ms, start = win->start_ms, known;
     size_t   nrows;
     rc_t     rc;
 
@@ -72,7 +77,17 @@ close_window(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
         return rc;
     }
 
-    rc = rows_close_begin(l, p, err);
+    rc = rows_close_begin(l, p, start, &known, err);
+
+    if (rc == RC_OK && known > p->next) {
+        pg_rollback(l->pg);
+        p->close_from = known;
+        log_info("window", "waits", LI("lane", l->number), LI("part", p->id),
+                 LS("window", win->label), LI("next", p->next),
+                 LI("known", known));
+        return RC_OK;
+    }
+
     if (rc == RC_OK) {
         rc = close_write(l, p, win, rows, &nrows, err);
     }
@@ -140,7 +155,9 @@ close_due(links_t *l, partition_t *p, rows_t *rows, int64_t wall_ms,
     int   idle = 0;
     rc_t  rc;
 
-    while (p->nwindows > 0 && p->next != PARTITION_NONE) {
+    while (p->nwindows > 0 && p->next != PARTITION_NONE
+           && p->next >= p->close_from)
+    {
         lane_window_t *win = &p->windows[0];
 
         if (win->first == PARTITION_NONE) {

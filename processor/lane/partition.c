@@ -60,6 +60,7 @@ partition_reset(partition_t *p)
     p->closed_next = 0;
     p->next = PARTITION_NONE;
     p->watermark_ms = WINDOW_NONE;
+    p->close_from = 0;
     p->state = PARTITION_TAKING;
 }
 

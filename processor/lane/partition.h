@@ -70,6 +70,7 @@ typedef struct {
     int64_t            watermark_ms;
     lane_window_t     *windows;      /* by start */
     size_t             nwindows;
+    int64_t            close_from;   /* no close while next is below it */
     int                broken;       /* Redis lost a part: drop the rest */
 
     int64_t            committed;

@@ -86,8 +86,14 @@ static const char rows_sql_check[] =
 static const char rows_sql_close_begin[] =
     "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE " FOR UPDATE";
 
-/* next_offset never goes back: with Redis behind, a close may see less of the
- * log than the one before it. */
+/* A statement of its own: one that waits for a lock sees what was there
+ * before it waited. */
+static const char rows_sql_close_known[] =
+    "SELECT max(through_offset) FROM sluice.summary WHERE " SQL_KEY
+    " AND window_start = " SQL_TIME("$4");
+
+/* With Redis behind, a close may see less of the log than the one before it;
+ * next_offset still tells what was sent on already. */
 static const char rows_sql_close_end[] =
     "UPDATE sluice.progress SET closed_through = " SQL_TIME("$5") ","
     " next_offset = greatest(next_offset, $6::bigint), updated_at = now()"
@@ -383,12 +389,28 @@ rows_check(links_t *l, partition_t *p, err_t *err)
 
 
 rc_t
-rows_close_begin(links_t *l, partition_t *p, err_t *err)
+rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
+    err_t *err)
 {
-    rc_t rc = pg_begin(l->pg, err);
+    char         start[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(start_ms, start) };
+    pg_result_t  result;
+    rc_t         rc;
 
+    rc = pg_begin(l->pg, err);
     if (rc == RC_OK) {
         rc = rows_is_mine(l, p, rows_sql_close_begin, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = rows_exec(l, rows_sql_close_known, 4, params, &result, err);
+    }
+
+    if (rc == RC_OK) {
+        const char *max = pg_value(l->pg, 0, 0);
+
+        *known = max == NULL ? 0 : strtoll(max, NULL, 10);
     }
 
     return rc;

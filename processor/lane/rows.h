@@ -54,10 +54,12 @@ rc_t rows_check(links_t *l, partition_t *p, err_t *err);
 
 /*
  * A close's transaction: begin locks progress and refuses (RC_FENCED) when it
- * has moved; commit moves it to start_ms, and next_offset to p->next.  Unknown
- * outcome of the commit is RC_RETRY.
+ * has moved, and tells in known through which offset the window's rows hold
+ * already; commit moves progress to start_ms, and next_offset to p->next.
+ * Unknown outcome of the commit is RC_RETRY.
  */
-rc_t rows_close_begin(links_t *l, partition_t *p, err_t *err);
+rc_t rows_close_begin(links_t *l, partition_t *p, int64_t start_ms,
+    int64_t *known, err_t *err);
 rc_t rows_close_commit(links_t *l, partition_t *p, int64_t start_ms,
     err_t *err);
 

@@ -68,7 +68,9 @@ take_settle(links_t *l, partition_t *p, state_t *state, err_t *err)
         return take_drop(l, p, state, "PostgreSQL lost a close", err);
     }
 
-    if (state->closed_ms == closed) {
+    if (state->closed_ms == closed
+        && (p->nwindows == 0 || p->windows[0].start_ms > closed))
+    {
         return RC_OK;
     }
 
@@ -77,7 +79,7 @@ take_settle(links_t *l, partition_t *p, state_t *state, err_t *err)
      * into the closed window, the final rows don't have it: read it again, so
      * that it is late.
      */
-    if (state->next > p->closed_next) {
+    if (state->closed_ms < closed && state->next > p->closed_next) {
         return take_drop(l, p, state, "it does not know of a close", err);
     }
 

@@ -253,6 +253,21 @@ def test_postgresql_that_lost_a_close_gets_it_again(lane, uploads, summary,
     assert [r.count for r in summary.rows()] == [r.count for r in want]
 
 
+def test_a_close_waits_for_what_a_row_knows(lane, uploads, summary, settled,
+                                            until):
+    """As if another lane had shown more of the log than this one has read."""
+    p = lane(window="2s", allowed_lateness="3s")
+    uploads.send("one", partition=0)
+    uploads.flush()
+    until(summary.rows)
+    summary.query("UPDATE sluice.summary SET through_offset = 2")
+    p.wait_log("msg=waits")
+    assert not any(r.final for r in summary.rows())
+    uploads.send("two", partition=0)
+    uploads.flush()
+    settled()
+
+
 def test_a_partition_that_can_not_go_on_does_not_stop_the_others(
         lane, uploads, summary, redis, topic, until, kafka):
     """Partition 0's key is of another type: every script on it fails."""
