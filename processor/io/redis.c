@@ -225,10 +225,8 @@ redis_fail(redis_t *redis, err_t *err)
     if (redis->ctx != NULL) {
         why = redis->ctx->errstr;
 
-        /* hiredis' word for a read that ran into its timeout. */
-        if (redis->ctx->err == REDIS_ERR_IO
-            && (errno == EAGAIN || errno == EWOULDBLOCK))
-        {
+        /* A read's timeout: hiredis' words for it differ by version. */
+        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETIMEDOUT) {
             why = "no answer in time";
         }
     }
