@@ -188,7 +188,7 @@ ngx_http_sluice_summary_refuse(ngx_http_request_t *r, ngx_int_t rc,
 
     case NGX_HTTP_FORBIDDEN:
         return ngx_http_sluice_problem(r, NGX_HTTP_FORBIDDEN,
-                                       "not-your-customer",
+                                       "customer",
                                        "Not a customer of yours", NULL, 0);
 
     case NGX_HTTP_NOT_ALLOWED:
@@ -200,7 +200,7 @@ ngx_http_sluice_summary_refuse(ngx_http_request_t *r, ngx_int_t rc,
         }
 
         return ngx_http_sluice_problem(r, NGX_HTTP_NOT_ALLOWED,
-                                       "method-not-allowed",
+                                       "method",
                                        "The summary can only be read",
                                        NULL, 0);
 
