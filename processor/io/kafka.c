@@ -39,16 +39,26 @@ kafka_now_ms(void)
 }
 
 
+/* A broker that is away fails in several ways, each of them every second. */
 void
 kafka_warn(kafka_t *kafka, int code, const char *msg, const char *text)
 {
     int64_t  now = kafka_now_ms();
+    size_t   oldest = 0;
 
-    if (code == kafka->warned && now - kafka->warned_at < KAFKA_WARN_MS) {
-        return;
+    for (size_t i = 0; i < KAFKA_WARNINGS; i++) {
+        if (kafka->warned[i].code == code
+            && now - kafka->warned[i].at < KAFKA_WARN_MS)
+        {
+            return;
+        }
+        if (kafka->warned[i].at < kafka->warned[oldest].at) {
+            oldest = i;
+        }
     }
-    kafka->warned = code;
-    kafka->warned_at = now;
+
+    kafka->warned[oldest].code = code;
+    kafka->warned[oldest].at = now;
 
     log_warn("kafka", msg, LS("topic", kafka->topic), LS("reason", text));
 }

@@ -32,6 +32,7 @@
 #define KAFKA_RETRY_MS   1000     /* before a partition is read again */
 #define KAFKA_REJOIN_MS  10000    /* before a fenced member joins again */
 #define KAFKA_CLOSE_MS   10000
+#define KAFKA_WARNINGS   8
 
 
 /* An assigned partition. */
@@ -59,6 +60,7 @@ struct kafka_s {
     size_t                fetch_bytes;
 
     rd_kafka_t           *group;       /* NULL after a fatal error */
+    int                   rebalanced;  /* group was, since it was made */
     int64_t               rejoin_at;
 
     rd_kafka_t           *reader;
@@ -76,8 +78,10 @@ struct kafka_s {
     size_t                unacked;
     err_t                 send_err;    /* the first failure since a wait */
 
-    int                   warned;      /* last error logged, and when */
-    int64_t               warned_at;
+    struct {
+        int               code;
+        int64_t           at;
+    } warned[KAFKA_WARNINGS];          /* errors logged of late */
 };
 
 
