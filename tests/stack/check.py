@@ -6,12 +6,14 @@ so does one that should have run tests and ran none.
 """
 
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -20,7 +22,12 @@ from . import kafka, place
 LOGS = os.path.join(place.ROOT, "build", "check")
 FUZZ_SECONDS = 60
 PYTEST_MINUTES = {False: 17, True: 70}
-FOLDERS = ("model", "module", "processor", "e2e", "faults", "ansible")
+# Two runs beside each other, each with services of its own: tests wait more
+# than they work.
+FOLDERS = {
+    "pytest module": ("module", "e2e"),
+    "pytest processor": ("model", "processor", "faults", "ansible"),
+}
 
 
 class Check:
@@ -28,10 +35,10 @@ class Check:
         self.full = full
         self.passed = 0
         self.failed = 0
+        self.lock = threading.Lock()
 
     def step(self, name, command, count=None, env=None, minutes=15):
         """Runs command; count(text) gives (passed, failed) of its output."""
-        print("== %s" % name, end=" ", flush=True)
         began = time.monotonic()
         log = os.path.join(LOGS, name.replace(" ", "-") + ".log")
         with open(log, "w") as f:
@@ -45,16 +52,18 @@ class Check:
             passed, failed = count(text)
             if failed == 0 and (status != 0 or passed == 0):
                 failed = 1
-        self.passed += passed
-        self.failed += failed
-        print("(%d s): %d passed, %d failed"
-              % (time.monotonic() - began, passed, failed), flush=True)
-        if failed:
-            if passed == 0 and status == 0:
-                print("   no test was run")
-            print(excerpt(text))
-            print("   the whole of it is in %s"
-                  % os.path.relpath(log, place.ROOT), flush=True)
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+            print("== %s (%d s): %d passed, %d failed"
+                  % (name, time.monotonic() - began, passed, failed))
+            if failed:
+                if passed == 0 and status == 0:
+                    print("   no test was run")
+                print(excerpt(text))
+                print("   the whole of it is in %s"
+                      % os.path.relpath(log, place.ROOT))
+            sys.stdout.flush()
 
     def all(self):
         make = ["make", "-j2", "--output-sync=target"]
@@ -70,22 +79,30 @@ class Check:
         self.step("fuzz", ["make", "fuzz", "FUZZ_SECONDS=%d" % max(
             10, FUZZ_SECONDS // max(1, fuzzers))], fuzzed)
         kafka.fetch()
-        self.pytest()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            runs = [pool.submit(self.pytest, name, folders)
+                    for name, folders in FOLDERS.items()]
+            try:
+                for done in runs:
+                    done.result()
+            except BaseException:
+                for p in list(processes):
+                    end(p)
+                raise
 
-    def pytest(self):
-        report = os.path.join(LOGS, "pytest.xml")
+    def pytest(self, name, folders):
+        report = os.path.join(LOGS, name.replace(" ", "-") + ".xml")
         if os.path.exists(report):
             os.unlink(report)
-        folders = ["tests/" + f for f in FOLDERS
+        folders = ["tests/" + f for f in folders
                    if glob.glob(place.ROOT + "/tests/%s/**/test_*.py" % f,
                                 recursive=True)]
-        # The ground's own tests first: without it the rest says nothing.
         command = ["/usr/bin/python3", "-m", "pytest", "-v", "-p",
                    "no:cacheprovider", "--durations=15",
                    "--junitxml=" + report, *folders]
         if self.full:
             command.append("--full")
-        self.step("pytest", command, lambda text: junit(report), {
+        self.step(name, command, lambda text: junit(report), {
             "SLUICE_MODULE": os.path.join(
                 place.ROOT, "build/module-asan/ngx_http_sluice_module.so"),
             "SLUICE_PROCESSOR": os.path.join(
@@ -103,29 +120,44 @@ exit $status
 """
 
 
+processes = []
+
+
 def run(command, log, env, seconds):
     """Runs command to its end, or ends it with all it has started."""
     p = subprocess.Popen(command, cwd=place.ROOT, stdout=log,
                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                          env=env, start_new_session=True)
+    processes.append(p)
     try:
         return p.wait(seconds)
-    except BaseException as e:
-        # Servers under test have sessions of their own: their starter ends
-        # them when it is interrupted.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(p.pid, number)
-                p.wait(30)
-                break
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        if not isinstance(e, subprocess.TimeoutExpired):
-            raise
+    except subprocess.TimeoutExpired:
+        end(p)
         log.write("\ncheck: ended after %d s\n" % seconds)
         return -1
+    except BaseException:
+        end(p)
+        raise
+    finally:
+        processes.remove(p)
+
+
+def end(p):
+    """Servers under test have sessions of their own: who started them ends
+    them when interrupted, and is given the time for it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(p.pid, number)
+            p.wait(30)
+            return
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def interrupted(number, frame):
+    raise KeyboardInterrupt
 
 
 def cmocka(text):
@@ -164,8 +196,12 @@ def main():
     parser.add_argument("--full", action="store_true")
     check = Check(parser.parse_args().full)
     os.makedirs(LOGS, exist_ok=True)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         check.all()
+    except KeyboardInterrupt:
+        print("check: interrupted")
+        check.failed += 1
     except Exception as e:                           # noqa: it must be told
         print("check: %s" % e)
         check.failed += 1
