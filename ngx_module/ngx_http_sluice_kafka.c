@@ -23,6 +23,10 @@
 
 
 static void ngx_http_sluice_kafka_open(ngx_event_t *ev);
+static ngx_http_sluice_producer_t *ngx_http_sluice_kafka_create(
+    ngx_http_sluice_kafka_t *kafka, ngx_log_t *log);
+static ngx_int_t ngx_http_sluice_kafka_topics(
+    ngx_http_sluice_producer_t *producer, ngx_log_t *log);
 static ngx_int_t ngx_http_sluice_kafka_listen(
     ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer);
@@ -78,25 +82,42 @@ ngx_http_sluice_kafka_init(ngx_http_sluice_main_conf_t *smcf,
 static void
 ngx_http_sluice_kafka_open(ngx_event_t *ev)
 {
-    char                          errstr[512];
-    ngx_uint_t                    i;
-    rd_kafka_conf_t              *conf;
-    ngx_http_sluice_kafka_t      *kafka = ev->data;
-    ngx_http_sluice_topic_t     **topics;
-    ngx_http_sluice_producer_t   *producer;
+    ngx_http_sluice_kafka_t  *kafka = ev->data;
 
     if (kafka->producer != NULL || kafka->exiting) {
         return;
     }
 
-    producer = ngx_calloc(sizeof(ngx_http_sluice_producer_t), ev->log);
+    kafka->producer = ngx_http_sluice_kafka_create(kafka, ev->log);
+
+    if (kafka->producer != NULL) {
+        ngx_http_sluice_kafka_gates_pass(kafka);
+        return;
+    }
+
+    kafka->backoff = kafka->backoff ? ngx_min(kafka->backoff * 2,
+                                        NGX_HTTP_SLUICE_KAFKA_BACKOFF_MAX)
+                                    : NGX_HTTP_SLUICE_KAFKA_BACKOFF;
+
+    ngx_add_timer(&kafka->open, kafka->backoff);
+}
+
+
+static ngx_http_sluice_producer_t *
+ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
+{
+    char                         errstr[512];
+    rd_kafka_conf_t             *conf;
+    ngx_http_sluice_producer_t  *producer;
+
+    producer = ngx_calloc(sizeof(ngx_http_sluice_producer_t), log);
     if (producer == NULL) {
-        goto failed;
+        return NULL;
     }
 
     producer->kafka = kafka;
 
-    conf = ngx_http_sluice_kafka_conf(kafka, ev->log);
+    conf = ngx_http_sluice_kafka_conf(kafka, log);
 
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR|RD_KAFKA_EVENT_ERROR
                                    |RD_KAFKA_EVENT_LOG|RD_KAFKA_EVENT_STATS);
@@ -105,7 +126,7 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
                                 sizeof(errstr));
     if (producer->rk == NULL) {
         rd_kafka_conf_destroy(conf);
-        ngx_log_error(NGX_LOG_ERR, ev->log, 0,
+        ngx_log_error(NGX_LOG_ERR, log, 0,
                       "sluice: no kafka producer name=%V err=\"%s\"",
                       &kafka->name, errstr);
         goto failed;
@@ -114,54 +135,54 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
     rd_kafka_set_log_queue(producer->rk, NULL);
     producer->events = rd_kafka_queue_get_main(producer->rk);
 
-    producer->topics = ngx_calloc(kafka->topics.nelts
-                                  * sizeof(rd_kafka_topic_t *), ev->log);
-    if (producer->topics == NULL) {
+    if (ngx_http_sluice_kafka_topics(producer, log) != NGX_OK
+        || ngx_http_sluice_kafka_listen(producer) != NGX_OK)
+    {
         goto failed;
     }
 
-    /* begins to ask for the topics' partitions */
-    topics = kafka->topics.elts;
-
-    for (i = 0; i < kafka->topics.nelts; i++) {
-        producer->topics[i] = rd_kafka_topic_new(producer->rk,
-                                        (char *) topics[i]->name.data, NULL);
-        if (producer->topics[i] == NULL) {
-            ngx_log_error(NGX_LOG_ERR, ev->log, 0,
-                          "sluice: no kafka topic name=%V topic=%V err=\"%s\"",
-                          &kafka->name, &topics[i]->name,
-                          rd_kafka_err2str(rd_kafka_last_error()));
-            goto failed;
-        }
-    }
-
-    if (ngx_http_sluice_kafka_listen(producer) != NGX_OK) {
-        goto failed;
-    }
-
-    kafka->producer = producer;
-
-    /* the answer to a former producer's question counts no more: without one
-     * of its own, brokers that are back by now would stay "down" */
-    if (kafka->suspect && !kafka->probe.timer_set) {
-        ngx_http_sluice_kafka_probe(&kafka->probe);
-    }
-
-    ngx_http_sluice_kafka_gates_pass(kafka);
-
-    return;
+    return producer;
 
 failed:
 
-    if (producer != NULL) {
-        ngx_http_sluice_kafka_close(producer);
+    ngx_http_sluice_kafka_close(producer);
+    return NULL;
+}
+
+
+/* From here on librdkafka asks the brokers for the topics' partitions. */
+static ngx_int_t
+ngx_http_sluice_kafka_topics(ngx_http_sluice_producer_t *producer,
+    ngx_log_t *log)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_kafka_t   *kafka;
+    ngx_http_sluice_topic_t  **topics;
+
+    kafka = producer->kafka;
+    topics = kafka->topics.elts;
+
+    producer->topics = ngx_calloc(kafka->topics.nelts
+                                  * sizeof(rd_kafka_topic_t *), log);
+    if (producer->topics == NULL) {
+        return NGX_ERROR;
     }
 
-    kafka->backoff = kafka->backoff ? ngx_min(kafka->backoff * 2,
-                                        NGX_HTTP_SLUICE_KAFKA_BACKOFF_MAX)
-                                    : NGX_HTTP_SLUICE_KAFKA_BACKOFF;
+    for (i = 0; i < kafka->topics.nelts; i++) {
 
-    ngx_add_timer(&kafka->open, kafka->backoff);
+        producer->topics[i] = rd_kafka_topic_new(producer->rk,
+                                        (char *) topics[i]->name.data, NULL);
+
+        if (producer->topics[i] == NULL) {
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "sluice: no kafka topic name=%V topic=%V err=\"%s\"",
+                          &kafka->name, &topics[i]->name,
+                          rd_kafka_err2str(rd_kafka_last_error()));
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

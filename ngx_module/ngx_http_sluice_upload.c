@@ -483,8 +483,6 @@ ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up)
 
     if (r->reading_body) {
         /* the rest is dropped by nginx's lingering close */
-        r->request_body->bufs = NULL;
-        r->read_event_handler = ngx_http_block_reading;
         r->keepalive = 0;
     }
 
@@ -528,6 +526,10 @@ ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up)
 
     /* an error_page may keep the request, but not our context */
     up->request->read_event_handler = ngx_http_block_reading;
+
+    if (up->request->reading_body) {
+        up->request->request_body->bufs = NULL;
+    }
 
     if (up->deadline.timer_set) {
         ngx_del_timer(&up->deadline);
