@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from upload_forms import (H2, connect, form, head, part, png, post,
+from upload_forms import (H2, chunked, connect, form, head, part, png, post,
                           read_reply, send)
 
 HTTP = """
@@ -54,7 +54,13 @@ location = /page {
     client_max_body_size 1k;
     sluice_upload main topic=@TOPIC@;
 }
-location = /large { return 200 "a page for it"; }
+location = /large {
+    proxy_pass http://127.0.0.1:@PORT@/slow;
+    proxy_method GET;
+    proxy_pass_request_body off;
+    proxy_set_header Content-Length "";
+}
+location = /slow { limit_rate 150; return 200 "a page for it"; }
 location /deep { location /deep/er { sluice_upload main topic=@TOPIC@; } }
 """
 
@@ -99,6 +105,19 @@ def test_error_page_serves_nginxs_own_limits(front, kafka, topic):
     reply = post(front, form(part(png(5000))), path="/page")
     assert (reply.status, reply.body) == (200, b"a page for it")
     assert kafka.records(topic) == []
+
+
+def test_error_page_may_take_over_in_the_middle_of_a_body(front, kafka,
+                                                          topic):
+    """The client goes on sending while the page is sent, slowly."""
+    body = form(part(png(200000)))
+    raw = head(None, path="/page", Transfer_Encoding="chunked")
+    with connect(front) as s:
+        s.sendall(raw + chunked(body, 100)[:1500])
+        s.sendall(chunked(body, 100)[1500:20000])
+        reply = read_reply(s)
+    assert (reply.status, reply.body) == (200, b"a page for it")
+    assert post(front, form(part(png(100)))).status == 202
 
 
 def test_a_nested_location_has_its_own_source(front, kafka, topic):
