@@ -89,12 +89,12 @@ extern ngx_module_t  ngx_http_sluice_module;
 
 
 /*
- * ngx_http_sluice_module.c
+ * ngx_http_sluice_tenant.c
  *
  * The tenant of a request, by sluice_customer.  NGX_OK with *customer set
  * (empty when the location names none); NGX_DECLINED when the location names
- * a variable that is empty, longer than SLUICE_CUSTOMER_MAX or unfit for a
- * record header: answer 403.  customer_all must be looked at by the caller
+ * a variable that is empty, longer than SLUICE_CUSTOMER_MAX or, encoded, than
+ * SLUICE_CUSTOMER_ENCODED_MAX, or unfit for a record header: answer 403.  customer_all must be looked at by the caller
  * first.
  */
 ngx_int_t ngx_http_sluice_customer(ngx_http_request_t *r,

@@ -3,11 +3,10 @@
  * end.
  *
  * Owns the command table, the defaults and the checks that nginx -t makes.
- * Does not see a body; of requests only whose they are, by sluice_customer.
+ * Does not see a request.
  */
 
 #include "ngx_http_sluice.h"
-#include "header_text.h"
 
 #define NGX_HTTP_SLUICE_BUDGET_MIN  65536
 
@@ -441,41 +440,6 @@ ngx_http_sluice_module_source(ngx_conf_t *cf, ngx_str_t *source)
     p = (u_char *) ngx_escape_uri(p, path.data, path.len, NGX_ESCAPE_URI);
 
     source->len = p - source->data;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_sluice_customer(ngx_http_request_t *r, ngx_str_t *customer)
-{
-    size_t                       len;
-    char                         text[SLUICE_CUSTOMER_MAX];
-    ngx_http_sluice_loc_conf_t  *slcf;
-
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-
-    ngx_str_null(customer);
-
-    if (slcf->customer == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, slcf->customer, customer) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (customer->len == 0 || customer->len > SLUICE_CUSTOMER_MAX) {
-        return NGX_DECLINED;
-    }
-
-    /* made fit for a header, two customers could become one */
-    len = sluice_header_text(text, sizeof(text), (char *) customer->data,
-                             customer->len);
-
-    if (len != customer->len || ngx_memcmp(text, customer->data, len) != 0) {
-        return NGX_DECLINED;
-    }
 
     return NGX_OK;
 }

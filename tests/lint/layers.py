@@ -46,7 +46,7 @@ PROCESSOR = {
 # The module's files, the higher calling the lower.  Names begin with their
 # file's, so a call tells its target.
 RANK = {"module": 0, "upload": 1, "summary": 1, "part": 2, "reply": 3,
-        "origin": 2, "pg": 2, "kafka": 3}
+        "origin": 2, "tenant": 2, "pg": 2, "kafka": 3}
 # What module.c lends to all: the module's own struct and the tenant.
 LENT = {"ngx_http_sluice_module", "ngx_http_sluice_customer"}
 CALL = re.compile(r"\b(ngx_http_sluice_([a-z0-9]+)[a-z0-9_]*)\s*\(")
