@@ -97,7 +97,7 @@ extern ngx_module_t  ngx_http_sluice_module;
  * SLUICE_CUSTOMER_ENCODED_MAX, or unfit for a record header: answer 403.  customer_all must be looked at by the caller
  * first.
  */
-ngx_int_t ngx_http_sluice_customer(ngx_http_request_t *r,
+ngx_int_t ngx_http_sluice_tenant_get(ngx_http_request_t *r,
     ngx_str_t *customer);
 
 

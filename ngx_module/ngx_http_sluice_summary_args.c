@@ -96,7 +96,7 @@ ngx_http_sluice_summary_tenant(ngx_http_request_t *r,
         return asked.len <= SLUICE_CUSTOMER_MAX ? NGX_OK : NGX_DECLINED;
     }
 
-    rc = ngx_http_sluice_customer(r, &own);
+    rc = ngx_http_sluice_tenant_get(r, &own);
 
     if (rc == NGX_DECLINED || (rc == NGX_OK && own.len == 0)) {
         return NGX_HTTP_FORBIDDEN;

@@ -14,7 +14,7 @@ static size_t ngx_http_sluice_tenant_encoded(ngx_str_t *customer);
 
 
 ngx_int_t
-ngx_http_sluice_customer(ngx_http_request_t *r, ngx_str_t *customer)
+ngx_http_sluice_tenant_get(ngx_http_request_t *r, ngx_str_t *customer)
 {
     size_t                       len;
     char                         text[SLUICE_CUSTOMER_MAX];

@@ -171,7 +171,7 @@ ngx_http_sluice_upload_post(ngx_http_request_t *r,
     const char              *why;
     sluice_multipart_str_t   boundary;
 
-    rc = ngx_http_sluice_customer(r, &customer);
+    rc = ngx_http_sluice_tenant_get(r, &customer);
 
     if (rc == NGX_DECLINED) {
         return ngx_http_sluice_upload_refuse(r, NGX_HTTP_FORBIDDEN,

@@ -47,8 +47,8 @@ PROCESSOR = {
 # file's, so a call tells its target.
 RANK = {"module": 0, "upload": 1, "summary": 1, "part": 2, "reply": 3,
         "origin": 2, "tenant": 2, "pg": 2, "kafka": 3}
-# What module.c lends to all: the module's own struct and the tenant.
-LENT = {"ngx_http_sluice_module", "ngx_http_sluice_customer"}
+# What module.c lends to all: the module's own struct.
+LENT = {"ngx_http_sluice_module"}
 CALL = re.compile(r"\b(ngx_http_sluice_([a-z0-9]+)[a-z0-9_]*)\s*\(")
 
 
