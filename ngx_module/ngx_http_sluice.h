@@ -94,8 +94,8 @@ extern ngx_module_t  ngx_http_sluice_module;
  * The tenant of a request, by sluice_customer.  NGX_OK with *customer set
  * (empty when the location names none); NGX_DECLINED when the location names
  * a variable that is empty, longer than SLUICE_CUSTOMER_MAX or, encoded, than
- * SLUICE_CUSTOMER_ENCODED_MAX, or unfit for a record header: answer 403.  customer_all must be looked at by the caller
- * first.
+ * SLUICE_CUSTOMER_ENCODED_MAX, or unfit for a record header: answer 403.
+ * customer_all must be looked at by the caller first.
  */
 ngx_int_t ngx_http_sluice_tenant_get(ngx_http_request_t *r,
     ngx_str_t *customer);
@@ -331,8 +331,9 @@ ngx_str_t *ngx_http_sluice_reply_get(ngx_http_request_t *r,
 /*
  * ngx_http_sluice_pg.c: one non-blocking libpq connection per worker.
  *
- * conf() is the setter of sluice_postgres; it refuses what libpq refuses.  init() and exit() are called from the worker's hooks
- * and never fail the worker.
+ * conf() is the setter of sluice_postgres; it refuses what libpq refuses.
+ * init() and exit() are called from the worker's hooks and never fail the
+ * worker.
  *
  * query() runs one prepared SELECT with text parameters (copied; name and sql
  * are static) and calls done() from the event loop exactly once, unless the
