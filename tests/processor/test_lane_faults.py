@@ -81,11 +81,14 @@ def test_kill_at_random_points_counts_equal_the_log(lane, uploads, summary,
 
 def test_flushed_redis_in_the_middle_of_a_window_changes_no_count(
         lane, uploads, summary, settled, redis, quiet):
-    lane(**PATIENT)
+    """Some windows are closed by then, others open, so that the replay has to
+    begin in the middle of the log."""
+    lane(window="2s", allowed_lateness="3s")
     with Traffic(uploads) as traffic:
-        for _ in range(3):
-            traffic.wait(70)
+        for _ in range(4):
+            traffic.wait(180)
             redis.flush()
+    assert any(closed for closed, _ in summary.progress().values())
     settled()
 
 
@@ -181,6 +184,34 @@ def test_a_replay_with_empty_redis_changes_no_final_row(
     uploads.flush()
     after = settled()
     assert [r for r in after if r.customer != "new"] == before
+
+
+def test_a_replay_tells_what_a_final_row_counts_from_what_is_late(
+        lane, uploads, summary, settled, redis, until, quiet):
+    """A record of the closed window lies behind one of a window that is open,
+    so that the replay meets it."""
+    p = lane(allowed_lateness="2s")
+    base = now_ms() - now_ms() % WINDOW_MS
+    for name, ts in (("a", base), ("b", base + WINDOW_MS), ("c", base + 1),
+                     ("d", base + 2 * WINDOW_MS)):
+        uploads.send(name, partition=0, ts=ts)
+    uploads.flush()
+    until(lambda: summary.progress()[0] == (base, 4))
+    p.kill()
+    redis.flush()
+    p.start()
+    settled()
+
+
+def test_a_backlog_is_read_before_its_windows_close(lane, uploads, settled,
+                                                    quiet):
+    """On the clock they are due long since."""
+    old = now_ms() - 20000
+    for i in range(60):
+        uploads.send("file %d" % i, partition=0, ts=old + i % 3)
+    uploads.flush()
+    lane(batch_records=5)
+    settled()
 
 
 def test_sigterm_leaves_cleanly(lane, uploads, summary, settled, kafka, topic,
