@@ -38,7 +38,7 @@ def reachable(path):
 
 
 def temporary(prefix):
-    path = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+    path = tempfile.mkdtemp(prefix=prefix)
     os.chmod(path, 0o755)
     return path
 
