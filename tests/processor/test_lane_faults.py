@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from uploads import WINDOW_MS, dead, now_ms
+from uploads import WINDOW_MS, dead, now_ms, truth
 
 
 class Traffic:
@@ -137,6 +137,23 @@ def test_an_outage_stalls_and_recovers_alone(who, lane, uploads, summary,
         p.wait_log("msg=recovered")
         traffic.wait(30)
     settled()
+    assert p.alive()
+
+
+def test_a_broker_that_dies_and_comes_back_loses_nothing(
+        lane, uploads, summary, kafka, topic, until):
+    """What waited in the producer meanwhile may be late, and then is there."""
+    p = lane(**PATIENT)
+    with Traffic(uploads) as traffic:
+        traffic.wait(60)
+        kafka.kill()
+        traffic.wait(60)
+        kafka.start()
+        traffic.wait(60)
+    until(lambda: summary.counts(final=True) == truth(
+        kafka, topic, WINDOW_MS, set(dead(kafka, topic + ".late"))), 90,
+        "final rows and late records that equal the log", pause=1)
+    assert summary.counts(final=False) == {}
     assert p.alive()
 
 
