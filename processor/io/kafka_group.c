@@ -121,6 +121,7 @@ kafka_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
     switch (code) {
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+        kafka->was_assigned = 1;
         log_info("kafka", "assigned", LI("partitions", list->cnt));
         kafka_assigned(kafka, rk, list);
         return;
@@ -181,6 +182,7 @@ kafka_group_open(kafka_t *kafka, err_t *err)
         return rc;
     }
 
+    kafka->was_assigned = 0;
     (void) rd_kafka_poll_set_consumer(kafka->group);
 
     list = rd_kafka_topic_partition_list_new(1);
@@ -221,8 +223,15 @@ kafka_group_fatal(kafka_t *kafka)
         kafka_forget(kafka, kafka->parts[0]->id, 1);
     }
 
-    rd_kafka_destroy_flags(kafka->group,
-                           RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    /*
+     * Before 2.3 librdkafka fails an assertion in the destruction of a member
+     * that joined and was never assigned anything, not even nothing: its
+     * assignor has no state then.  That handle is left behind.
+     */
+    if (kafka->was_assigned || rd_kafka_version() >= 0x02030000) {
+        rd_kafka_destroy_flags(kafka->group,
+                               RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
     kafka->group = NULL;
     kafka->rejoin_at = kafka_now_ms() + KAFKA_REJOIN_MS;
 }
@@ -265,7 +274,6 @@ kafka_group_close(kafka_t *kafka)
     rd_kafka_error_t  *error;
     rd_kafka_event_t  *event;
     int64_t            deadline = kafka_now_ms() + KAFKA_CLOSE_MS;
-    int                flags = 0;
 
     if (kafka->group == NULL) {
         return;
@@ -279,7 +287,6 @@ kafka_group_close(kafka_t *kafka)
     while (error == NULL && !rd_kafka_consumer_closed(kafka->group)) {
         if (kafka_now_ms() >= deadline) {
             log_warn("kafka", "the group wasn't left in time");
-            flags = RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE;
             break;
         }
         event = rd_kafka_queue_poll(queue, 100);
@@ -300,7 +307,12 @@ kafka_group_close(kafka_t *kafka)
     }
 
     rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy_flags(kafka->group, flags);
+
+    /*
+     * The handle is left to the end of the process, which is near: besides
+     * what is said in kafka_group_fatal(), its destruction waits for the
+     * answers to all commits, from a broker that hangs for a minute.
+     */
     kafka->group = NULL;
 }
 

@@ -60,7 +60,7 @@ struct kafka_s {
     size_t                fetch_bytes;
 
     rd_kafka_t           *group;       /* NULL after a fatal error */
-    int                   rebalanced;  /* group was, since it was made */
+    int                   was_assigned; /* group, if only nothing */
     int64_t               rejoin_at;
 
     rd_kafka_t           *reader;

@@ -365,19 +365,58 @@ kafka_asker(const kafka_t *kafka)
 }
 
 
+/*
+ * The offset at a time; for Kafka first and end are times, too.
+ *
+ * rd_kafka_query_watermark_offsets() would be the call for those, but it does
+ * not keep its timeout once the question is sent: with a broker that hangs
+ * the lane would wait for socket.timeout.ms, with all its partitions.
+ */
+static rc_t
+kafka_ask(kafka_t *kafka, int32_t partition, int64_t ts_ms, int64_t *offset,
+    err_t *err)
+{
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_topic_partition_t       *at;
+    rd_kafka_resp_err_t               code;
+
+    list = rd_kafka_topic_partition_list_new(1);
+    at = rd_kafka_topic_partition_list_add(list, kafka->topic, partition);
+    at->offset = ts_ms;
+
+    code = rd_kafka_offsets_for_times(kafka_asker(kafka), list,
+                                      KAFKA_QUERY_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = at->err;
+    }
+    *offset = at->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return err_set(err, RC_RETRY, "kafka: offsets of %s/%d: %s",
+                       kafka->topic, (int) partition, rd_kafka_err2str(code));
+    }
+    if (ts_ms < 0 && *offset < 0) {
+        return err_set(err, RC_RETRY, "kafka: offsets of %s/%d: the broker "
+                       "knows none", kafka->topic, (int) partition);
+    }
+    return RC_OK;
+}
+
+
 rc_t
 kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first, int64_t *end,
     err_t *err)
 {
-    rd_kafka_resp_err_t  code;
-    int64_t              low, high;
+    int64_t  low, high;
+    rc_t     rc;
 
-    code = rd_kafka_query_watermark_offsets(kafka_asker(kafka), kafka->topic,
-                                            partition, &low, &high,
-                                            KAFKA_QUERY_MS);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return err_set(err, RC_RETRY, "kafka: bounds of %s/%d: %s",
-                       kafka->topic, (int) partition, rd_kafka_err2str(code));
+    rc = kafka_ask(kafka, partition, RD_KAFKA_OFFSET_BEGINNING, &low, err);
+    if (rc == RC_OK) {
+        rc = kafka_ask(kafka, partition, RD_KAFKA_OFFSET_END, &high, err);
+    }
+    if (rc != RC_OK) {
+        return rc;
     }
 
     *first = low;
@@ -390,38 +429,17 @@ rc_t
 kafka_offset_at(kafka_t *kafka, int32_t partition, int64_t ts_ms,
     int64_t *offset, err_t *err)
 {
-    rd_kafka_topic_partition_list_t  *list;
-    rd_kafka_topic_partition_t       *at;
-    rd_kafka_resp_err_t               code;
-    int64_t                           found, first, end;
-    rc_t                              rc;
+    int64_t  found;
+    rc_t     rc;
 
-    list = rd_kafka_topic_partition_list_new(1);
-    at = rd_kafka_topic_partition_list_add(list, kafka->topic, partition);
-    at->offset = ts_ms;
-
-    code = rd_kafka_offsets_for_times(kafka_asker(kafka), list,
-                                      KAFKA_QUERY_MS);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = at->err;
-    }
-    found = at->offset;
-    rd_kafka_topic_partition_list_destroy(list);
-
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return err_set(err, RC_RETRY, "kafka: offset of %s/%d by time: %s",
-                       kafka->topic, (int) partition, rd_kafka_err2str(code));
-    }
+    rc = kafka_ask(kafka, partition, ts_ms, &found, err);
 
     /* No record is that young. */
-    if (found < 0) {
-        rc = kafka_bounds(kafka, partition, &first, &end, err);
-        if (rc != RC_OK) {
-            return rc;
-        }
-        found = end;
+    if (rc == RC_OK && found < 0) {
+        rc = kafka_ask(kafka, partition, RD_KAFKA_OFFSET_END, &found, err);
     }
-
-    *offset = found;
-    return RC_OK;
+    if (rc == RC_OK) {
+        *offset = found;
+    }
+    return rc;
 }
