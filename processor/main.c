@@ -27,7 +27,7 @@
 #include "lane/rows.h"
 
 #define PROCESSOR_VERSION   "0.1.0"
-#define PROCESSOR_STOP_S    20
+#define PROCESSOR_STOP_S    30
 #define PROCESSOR_STORES    8            /* kinds, at most */
 
 struct processor {

@@ -25,7 +25,7 @@
 /* Last instant of which sluice.ensure_day() makes a day. */
 #define APPLY_TIME_MAX  253402128000000
 
-#define APPLY_SEND_MS   20000
+#define APPLY_SEND_MS   15000
 
 typedef struct {
     links_t         *l;

@@ -27,6 +27,7 @@
 #define LANE_CHECK_MS     1000       /* Redis, when nothing else asks it */
 #define LANE_CHECK_PG_MS  10000
 #define LANE_COMMIT_MS    5000       /* at revoke */
+#define LANE_HURRY_MS     10000      /* after a revoke that couldn't */
 #define LANE_FENCED_MS    100
 #define LANE_QUIET_MS     10000      /* between two logs of being fenced */
 
@@ -36,6 +37,7 @@ struct lane_s {
     const atomic_int  *stop;
     partition_t      **parts;
     size_t             nparts;
+    int64_t            hurry_until_ms;
     unsigned int       seed;
 };
 
@@ -337,11 +339,41 @@ lane_assigned(void *ctx, int32_t partition)
 }
 
 
+/*
+ * The others of a rebalance wait for us, or the end of the process does.  So
+ * what could not be left in order for one partition is not tried for the next:
+ * the owner to come does it again anyway.
+ */
+static void
+lane_leave(lane_t *lane, partition_t *p)
+{
+    err_t  err = { "" };
+    rc_t   rc;
+
+    if (lane_now() < lane->hurry_until_ms) {
+        return;
+    }
+
+    rc = flush_rows(&lane->l, p, lane->rows, &err);
+
+    if (rc == RC_OK && !partition_is_dirty(p)) {
+        rc = kafka_commit_wait(lane->l.kafka, p->id, partition_low_water(p),
+                               LANE_COMMIT_MS, &err);
+    }
+
+    if (rc != RC_OK) {
+        lane->hurry_until_ms = lane_now() + LANE_HURRY_MS;
+        log_warn("lane", "left behind work that the next owner does again",
+                 LI("lane", lane->l.number), LI("part", p->id),
+                 LS("err", err.text));
+    }
+}
+
+
 static void
 lane_revoked(void *ctx, int32_t partition, int lost)
 {
     lane_t       *lane = ctx;
-    err_t         err = { "" };
     size_t        at;
     partition_t  *p = lane_find(lane, partition, &at);
 
@@ -349,19 +381,8 @@ lane_revoked(void *ctx, int32_t partition, int lost)
         return;
     }
 
-    if (!lost && p->state == PARTITION_ACTIVE && p->next != PARTITION_NONE
-        && flush_rows(&lane->l, p, lane->rows, &err) == RC_OK
-        && !partition_is_dirty(p))
-    {
-        (void) kafka_commit_wait(lane->l.kafka, partition,
-                                 partition_low_water(p), LANE_COMMIT_MS,
-                                 &err);
-    }
-
-    if (err.text[0] != '\0') {
-        log_warn("lane", "left behind work that the next owner does again",
-                 LI("lane", lane->l.number), LI("part", partition),
-                 LS("err", err.text));
+    if (!lost && p->state == PARTITION_ACTIVE && p->next != PARTITION_NONE) {
+        lane_leave(lane, p);
     }
 
     log_info("lane", lost ? "lost" : "revoked", LI("lane", lane->l.number),
@@ -490,7 +511,8 @@ lane_run(lane_t *lane)
             kafka_batch_free(batch);
         }
 
-        for (size_t i = 0; i < lane->nparts; i++) {
+        /* Each may wait for a service that hangs. */
+        for (size_t i = 0; i < lane->nparts && !atomic_load(lane->stop); i++) {
             lane_serve(lane, lane->parts[i]);
         }
     }
