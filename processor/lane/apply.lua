@@ -74,7 +74,11 @@ for i = from, #ARGV, 6 do
     end
 end
 
--- Second pass: change.
+-- Second pass: change.  A full Redis refuses a script at its first write, if
+-- that needs memory: so one that does comes first.
+redis.call('HSET', progress, 'next', ARGV[3], 'last', ARGV[4],
+           'watermark', mark, 'closed', ARGV[2], 'window', ARGV[5],
+           'lateness', ARGV[6], 'version', ARGV[7])
 if not next then
     redis.call('DEL', open)
 end
@@ -95,9 +99,6 @@ for i = from, #ARGV, 6 do
         end
     end
 end
-redis.call('HSET', progress, 'next', ARGV[3], 'last', ARGV[4],
-           'watermark', mark, 'closed', ARGV[2], 'window', ARGV[5],
-           'lateness', ARGV[6], 'version', ARGV[7])
 redis.call('PEXPIRE', progress, ARGV[8])
 for i = 2, #KEYS do
     redis.call('PEXPIRE', KEYS[i], ARGV[9])

@@ -11,11 +11,18 @@ if not next or next ~= ARGV[1] or closed ~= ARGV[2] then
     return { 'FENCED', next or '', closed or '' }
 end
 
-redis.call('HSET', KEYS[1], 'closed', ARGV[3])
+-- A full Redis refuses a script whose first write needs memory, and closing
+-- is what gives memory back: so what frees comes first, if only in form.
+redis.call('HDEL', KEYS[2], '')
 for i = 5, #ARGV do
     redis.call('HDEL', KEYS[2], ARGV[i])
 end
 for i = 3, #KEYS do
-    redis.call('PEXPIRE', KEYS[i], ARGV[4])
+    if ARGV[4] == '0' then
+        redis.call('UNLINK', KEYS[i])
+    else
+        redis.call('PEXPIRE', KEYS[i], ARGV[4])
+    end
 end
+redis.call('HSET', KEYS[1], 'closed', ARGV[3])
 return { 'OK' }

@@ -73,9 +73,10 @@ const conf_row_t lane_rows[] = {
       "How long Redis keeps the state of a partition that nobody works on; "
       "afterwards the log is read again." },
 
-    { "inspect_ttl", CONF_TIME, AT(inspect_ttl_ms), "10m", 1, 24 * HOUR_MS,
+    { "inspect_ttl", CONF_TIME, AT(inspect_ttl_ms), "10m", 0, 24 * HOUR_MS,
       NULL, 0,
-      "How long a closed window's keys stay in Redis, to be looked at." },
+      "How long a closed window's keys stay in Redis, to be looked at; they "
+      "take its memory for that long. 0: not at all." },
 
     { "store", CONF_STR, AT(store), "file", 0, 0, NULL, 0,
       "Kind of the object store; its settings are in `[store.KIND]`." },

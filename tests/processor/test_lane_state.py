@@ -80,6 +80,30 @@ def test_a_closed_windows_keys_stay_for_a_look(lane, uploads, redis, topic,
         assert 0 < r.pttl(pre + label(row.window) + ":" + kind) <= 300_000
 
 
+def test_a_closed_windows_keys_can_go_at_once(lane, uploads, redis, topic,
+                                              until, settled):
+    lane(inspect_ttl="0")
+    uploads.send("one", partition=0)
+    uploads.flush()
+    settled()
+    until(lambda: keys(redis, topic) == {"progress"})
+
+
+def test_a_full_redis_stalls_the_lane_which_goes_on_by_itself(
+        lane, uploads, redis, settled):
+    p = lane()
+    r = redis.client()
+    r.config_set("maxmemory", 1)
+    try:
+        uploads.send("one", partition=0)
+        uploads.flush()
+        p.wait_log("OOM")
+    finally:
+        r.config_set("maxmemory", "256mb")
+    p.wait_log("msg=recovered")
+    settled()
+
+
 def test_an_idle_partitions_window_closes(lane, uploads, settled, summary):
     lane()
     uploads.send("the last one", partition=3)
