@@ -16,6 +16,7 @@
 
 #include "store/file.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -388,8 +389,11 @@ file_sync_dirs(store_t *st, err_t *err)
     /* The deepest first: a name is of use only once what it names is there. */
     for (size_t i = st->ndirs; i > 0; i--) {
         file_dir_t  *d = &st->dirs[i - 1];
+        int          fd = d->fd >= 0 ? d->fd : st->root;
 
-        if (fsync(d->fd >= 0 ? d->fd : st->root) != 0) {
+        assert(fd >= 0);
+
+        if (fsync(fd) != 0) {
             return file_errno(st, err, "sync directory", d->path);
         }
     }
