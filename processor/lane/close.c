@@ -43,12 +43,8 @@ close_write(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
             return rc;
         }
 
-        rows_reset(rows);
-        rc = rows_add(rows, l, p, win->start_ms, triples, ntriples, err);
-        if (rc == RC_OK) {
-            rc = rows_write_final(rows, l, p, win->start_ms, err);
-        }
-
+        rc = rows_write_final(rows, l, p, win->start_ms, triples, ntriples,
+                              err);
         if (rc != RC_OK) {
             return rc;
         }

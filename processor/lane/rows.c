@@ -133,7 +133,7 @@ rows_free(rows_t *rows)
 }
 
 
-void
+static void
 rows_reset(rows_t *rows)
 {
     for (int i = 0; i < ROWS_COLUMNS; i++) {
@@ -199,7 +199,7 @@ rows_add_one(rows_t *rows, const links_t *l, int64_t start_ms,
 }
 
 
-rc_t
+static rc_t
 rows_add(rows_t *rows, const links_t *l, partition_t *p, int64_t start_ms,
     const redis_value_t *triples, size_t ntriples, err_t *err)
 {
@@ -281,19 +281,39 @@ rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
 }
 
 
-rc_t
-rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
+static rc_t
+rows_put(rows_t *rows, links_t *l, partition_t *p, const char *sql,
+    int64_t start_ms, const redis_value_t *triples, size_t ntriples,
     err_t *err)
 {
-    return rows_insert(rows, l, p, rows_sql_write, start_ms, err);
+    rc_t rc;
+
+    rows_reset(rows);
+
+    rc = rows_add(rows, l, p, start_ms, triples, ntriples, err);
+    if (rc == RC_OK) {
+        rc = rows_insert(rows, l, p, sql, start_ms, err);
+    }
+
+    return rc;
+}
+
+
+rc_t
+rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
+    const redis_value_t *triples, size_t ntriples, err_t *err)
+{
+    return rows_put(rows, l, p, rows_sql_write, start_ms, triples, ntriples,
+                    err);
 }
 
 
 rc_t
 rows_write_final(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
-    err_t *err)
+    const redis_value_t *triples, size_t ntriples, err_t *err)
 {
-    return rows_insert(rows, l, p, rows_sql_write_final, start_ms, err);
+    return rows_put(rows, l, p, rows_sql_write_final, start_ms, triples,
+                    ntriples, err);
 }
 
 

@@ -14,28 +14,21 @@ typedef struct rows_s  rows_t;
 
 rows_t *rows_new(void);
 void rows_free(rows_t *rows);
-void rows_reset(rows_t *rows);
 
 /*
- * Adds ntriples of member, count and row, as state_rows() and state_page()
- * lend them.  RC_FENCED, and p->broken, when they are no texts of ours.
- */
-rc_t rows_add(rows_t *rows, const links_t *l, partition_t *p,
-    int64_t start_ms, const redis_value_t *triples, size_t ntriples,
-    err_t *err);
-
-/*
- * Upserts what was added: counts hold through p->next.  A row that is final or
- * knows a later count is left alone.  RC_FENCED when PostgreSQL's
- * closed_through is not the one p was taken with: then this lane's windows
- * are not what is open.
+ * Upserts ntriples of member, count and row, as state_rows() and state_page()
+ * lend them: counts hold through p->next.  A row that is final or knows a
+ * later count is left alone.  RC_FENCED when PostgreSQL's closed_through is
+ * not the one p was taken with: then this lane's windows are not what is open;
+ * and, with p->broken, when the triples are no texts of ours.
  */
 rc_t rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
-    err_t *err);
+    const redis_value_t *triples, size_t ntriples, err_t *err);
 
 /* The same as final rows, inside the transaction of rows_close_begin(). */
 rc_t rows_write_final(rows_t *rows, links_t *l, partition_t *p,
-    int64_t start_ms, err_t *err);
+    int64_t start_ms, const redis_value_t *triples, size_t ntriples,
+    err_t *err);
 
 /*
  * Makes sure that rows of this window have a table to go to.  Cheap for the
