@@ -203,12 +203,15 @@ kafka_group_open(kafka_t *kafka, err_t *err)
 
 /*
  * Fatal is for a consumer: another process joined with our instance id.  We
- * leave it the partitions and try to come back later.
+ * leave it the partitions and try to come back later.  Or we did it ourselves:
+ * after an outage librdkafka may join twice, and the second fences the first.
+ * So the first time it is later by little.
  */
 static void
 kafka_group_fatal(kafka_t *kafka)
 {
-    char  why[200];
+    char     why[200];
+    int64_t  now = kafka_now_ms();
 
     if (rd_kafka_fatal_error(kafka->group, why, sizeof(why))
         == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -233,7 +236,11 @@ kafka_group_fatal(kafka_t *kafka)
                                RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     }
     kafka->group = NULL;
-    kafka->rejoin_at = kafka_now_ms() + KAFKA_REJOIN_MS;
+
+    kafka->rejoin_at = now + (kafka->fatal_at == 0
+                              || now - kafka->fatal_at > KAFKA_CALM_MS
+                              ? KAFKA_AGAIN_MS : KAFKA_REJOIN_MS);
+    kafka->fatal_at = now;
 }
 
 

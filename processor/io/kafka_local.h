@@ -30,7 +30,9 @@
 
 #define KAFKA_QUERY_MS   5000     /* a question to a broker */
 #define KAFKA_RETRY_MS   1000     /* before a partition is read again */
-#define KAFKA_REJOIN_MS  10000    /* before a fenced member joins again */
+#define KAFKA_REJOIN_MS  10000    /* before a fenced member joins again, */
+#define KAFKA_AGAIN_MS   1000     /* the first time in */
+#define KAFKA_CALM_MS    60000
 #define KAFKA_CLOSE_MS   10000
 #define KAFKA_WARNINGS   8
 
@@ -62,6 +64,7 @@ struct kafka_s {
     rd_kafka_t           *group;       /* NULL after a fatal error */
     int                   was_assigned; /* group, if only nothing */
     int64_t               rejoin_at;
+    int64_t               fatal_at;    /* the last time; 0: never */
 
     rd_kafka_t           *reader;
     rd_kafka_topic_t     *reader_topic;
