@@ -24,6 +24,7 @@ def kafka(place_of):
 def redis(place_of):
     r = Redis(os.path.join(place_of, "redis")).start()
     yield r
+    r.thaw()
     r.kill()
 
 
@@ -31,6 +32,7 @@ def redis(place_of):
 def postgres(place_of):
     p = Postgres(os.path.join(place_of, "postgres")).start()
     yield p
+    p.thaw()
     p.kill()
 
 

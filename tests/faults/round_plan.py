@@ -6,10 +6,10 @@ made from one thread by Plan.run(): services that are started again must be
 children of the main thread (stack.service).
 """
 
+import heapq
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 # The topic's clock bounds.  What is accepted is not late while the lateness
@@ -19,6 +19,9 @@ AFTER_MS = 1000
 LATENESS_MS = BEFORE_MS + AFTER_MS + 5000
 WINDOW_MS = 2000
 SESSION_MS = 6000              # of the consumer group
+END_S = 40                     # for a service to end when it is asked to
+
+LATER = object()
 
 
 class Fault:
@@ -36,6 +39,7 @@ class Targets:
         self.kafka, self.redis, self.postgres = kafka, redis, postgres
         self.nginx, self.processors = nginx, processors
         self.down = set()
+        self.asked = {}                # when, those that end
         self.killed_workers = set()
 
     def everything(self):
@@ -56,21 +60,22 @@ class Targets:
 
     def ask_to_end(self, service, number=None):
         self.down.add(service)
+        self.asked[service] = time.monotonic()
         service.signal(number or service.stop_signal)
 
     def back(self, service, status=None):
-        """Waits for the end of one that was asked, and starts it again."""
-        try:
-            service.process.wait(service.stop_timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError("%s did not end\n%s"
-                                 % (service.dir, service.tail()))
+        """Starts it again, unless it is still ending; then LATER."""
+        if service.alive():
+            assert time.monotonic() - self.asked[service] < END_S, \
+                "%s did not end\n%s" % (service.dir, service.tail())
+            return LATER
         ended = service.stop()
         assert status is None or ended == status, \
             "%s left with status %s\n%s" % (service.dir, ended,
                                             service.tail())
         service.launch()
         self.down.discard(service)
+        return None
 
     def faults(self, chance):
         """{track: [Fault]}, one of every kind."""
@@ -84,6 +89,7 @@ class Targets:
                       lambda: self.back(broker), 0, 3)],
             "redis": [
                 Fault("FLUSHALL", self.flush_redis),
+                Fault("frozen", self.redis.freeze, self.redis.thaw, 0.5, 5),
                 Fault("stop", lambda: self.ask_to_end(self.redis),
                       lambda: self.back(self.redis), 0.2, 5),
                 Fault("kill -9", lambda: self.kill(self.redis),
@@ -94,6 +100,8 @@ class Targets:
                 Fault("immediate stop",
                       lambda: self.ask_to_end(self.postgres, signal.SIGQUIT),
                       lambda: self.back(self.postgres), 0.2, 6),
+                Fault("frozen", self.postgres.freeze, self.postgres.thaw,
+                      0.5, 8),
                 Fault("backends killed", self.end_backends)],
             "nginx": [
                 Fault("reload", lambda: self.nginx.signal(signal.SIGHUP)),
@@ -127,7 +135,7 @@ class Targets:
         shutil.rmtree(self.redis.dir + "/appendonlydir")
         os.rename(self.redis.dir + "/older",
                   self.redis.dir + "/appendonlydir")
-        self.back(self.redis)
+        return self.back(self.redis)
 
     def end_backends(self):
         """As a network would that forgets connections."""
@@ -147,7 +155,7 @@ class Targets:
             os.kill(pid, signal.SIGKILL)
 
     def all_back(self, until):
-        for s in (self.kafka.brokers[0], *self.processors):
+        for s in self.everything():
             s.thaw()
         for s in (self.kafka.brokers[0], self.redis, self.postgres):
             until(s.ready, 120, s.dir + " ready", alive=s)
@@ -155,7 +163,7 @@ class Targets:
 
 
 class Plan:
-    """[(second, what, call)], in order."""
+    """What is called when: [(second, number, call)]."""
 
     def __init__(self, chance, targets, seconds):
         self.targets = targets
@@ -163,7 +171,7 @@ class Plan:
         self.lines = []
         for track, faults in sorted(targets.faults(chance).items()):
             self._draw(chance, track, faults, seconds)
-        self.steps.sort(key=lambda step: step[0])
+        heapq.heapify(self.steps)
 
     def _draw(self, chance, track, faults, seconds):
         """Every kind once before one comes again."""
@@ -175,9 +183,9 @@ class Plan:
             if at + lasts > seconds:
                 return
             what = "%s: %s" % (track, fault.name)
-            self.steps.append((at, what, fault.begin))
+            self.steps.append((at, len(self.steps), fault.begin))
             if fault.end:
-                self.steps.append((at + lasts, what + ", over", fault.end))
+                self.steps.append((at + lasts, len(self.steps), fault.end))
             self.lines.append("%5.1f s  %s%s" % (
                 at, what, " for %.1f s" % lasts if fault.end else ""))
             # A service that starts gets time to, most of the times.
@@ -189,10 +197,14 @@ class Plan:
     def run(self, look, seconds):
         """Takes every step at its time; look() is called in between."""
         began = time.monotonic()
-        for at, _, call in [*self.steps, (seconds, "end", None)]:
-            while time.monotonic() - began < at:
-                look()
-                self.targets.check()
-                time.sleep(min(0.2, max(0, at - time.monotonic() + began)))
-            if call:
-                call()
+        now = 0
+        while self.steps or now < seconds:
+            now = time.monotonic() - began
+            if self.steps and self.steps[0][0] <= now:
+                _, number, call = heapq.heappop(self.steps)
+                if call() is LATER:
+                    heapq.heappush(self.steps, (now + 0.2, number, call))
+                continue
+            look()
+            self.targets.check()
+            time.sleep(0.1)

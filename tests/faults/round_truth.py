@@ -64,6 +64,18 @@ def _sources(records):
              int(r.headers["error-offset"])) for r in records}
 
 
+def committed(kafka, group, topic):
+    """The group's offsets, by partition."""
+    from confluent_kafka import Consumer, TopicPartition
+    c = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": group})
+    try:
+        parts = c.list_topics(topic, 10).topics[topic].partitions
+        return {t.partition: t.offset for t in c.committed(
+            [TopicPartition(topic, p) for p in sorted(parts)], 10)}
+    finally:
+        c.close()
+
+
 def rows(dsn, topic):
     c = psycopg2.connect(dsn)
     try:

@@ -154,6 +154,8 @@ def round_of(kafka, redis, postgres, topic, dsn, nginx, processor, place_of,
         truth.check_objects(store, found)
         truth.check_pages(front, found)
         all_left_redis(redis, topic)
+        until(lambda: truth.committed(kafka, "round", topic) == log.ends, 30,
+              "no lag left")
         memory.check()
         check_nginx(front, targets)
         targets.check()
