@@ -175,7 +175,7 @@ class Plan:
 
     def _draw(self, chance, track, faults, seconds):
         """Every kind once before one comes again."""
-        at, left = chance.uniform(1, seconds / 4), []
+        at, left = chance.uniform(1, 9), []
         while True:
             left = left or chance.sample(faults, len(faults))
             fault = left.pop()
@@ -189,7 +189,7 @@ class Plan:
             self.lines.append("%5.1f s  %s%s" % (
                 at, what, " for %.1f s" % lasts if fault.end else ""))
             # A service that starts gets time to, most of the times.
-            at += lasts + chance.uniform(3, seconds / 5)
+            at += lasts + chance.uniform(3, 9)
 
     def __str__(self):
         return "\n".join(sorted(self.lines))

@@ -215,6 +215,6 @@ def test_a_round_of_faults_loses_nothing_and_counts_once(round_of):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
 def test_a_long_round_loses_nothing_and_counts_once(round_of, seed):
     round_of(seed, 150)
