@@ -1,13 +1,14 @@
-"""What breaks when: drawn from the seed before the round begins.
+"""What breaks when, by the seed.
 
 Each service has a track of its own, so that outages of different services
-overlap and those of one do not.  A fault is two calls, begin and end, both
-made from one thread by Plan.run(): services that are started again must be
+overlap and those of one do not; the next fault of a service comes some
+seconds after it serves again.  A fault is two calls, begin and end, both made
+from one thread by Plan.run(): services that are started again must be
 children of the main thread (stack.service).
 """
 
-import heapq
 import os
+import random
 import shutil
 import signal
 import time
@@ -162,49 +163,79 @@ class Targets:
         self.check()
 
 
-class Plan:
-    """What is called when: [(second, number, call)]."""
+class Track:
+    """The faults of one service, one after another."""
 
-    def __init__(self, chance, targets, seconds):
-        self.targets = targets
-        self.steps = []
-        self.lines = []
-        for track, faults in sorted(targets.faults(chance).items()):
-            self._draw(chance, track, faults, seconds)
-        heapq.heapify(self.steps)
+    def __init__(self, name, service, faults, chance):
+        self.name, self.service = name, service
+        self.faults, self.chance = faults, chance
+        self.left = []                 # every kind once, then again
+        self.at = chance.uniform(1, 9)
+        self.end = None                # of the fault at hand
+        self.healing = False
+        self._next()
 
-    def _draw(self, chance, track, faults, seconds):
-        """Every kind once before one comes again."""
-        at, left = chance.uniform(1, 9), []
-        while True:
-            left = left or chance.sample(faults, len(faults))
-            fault = left.pop()
-            lasts = chance.uniform(fault.least, fault.most)
-            if at + lasts > seconds:
+    def _next(self):
+        self.left = self.left or self.chance.sample(self.faults,
+                                                    len(self.faults))
+        self.fault = self.left.pop()
+        self.lasts = self.chance.uniform(self.fault.least, self.fault.most)
+
+    def step(self, now, until):
+        """What is due now; no fault begins that would end after until."""
+        if now < self.at:
+            return
+        if self.end:
+            if self.end() is LATER:
+                self.at = now + 0.2
                 return
-            what = "%s: %s" % (track, fault.name)
-            self.steps.append((at, len(self.steps), fault.begin))
-            if fault.end:
-                self.steps.append((at + lasts, len(self.steps), fault.end))
-            self.lines.append("%5.1f s  %s%s" % (
-                at, what, " for %.1f s" % lasts if fault.end else ""))
-            # A service that starts gets time to, most of the times.
-            at += lasts + chance.uniform(3, 9)
+            self.end, self.healing = None, True
+        if self.healing:
+            if not _serves(self.service):
+                self.at = now + 0.5
+                return
+            self.healing = False
+            self.at = now + self.chance.uniform(3, 9)
+            return
+        if now + self.lasts > until:
+            self.at = float("inf")
+            return
+        print("%5.1f s  %s: %s%s" % (
+            now, self.name, self.fault.name,
+            " for %.1f s" % self.lasts if self.fault.end else ""))
+        self.fault.begin()
+        self.end, self.at = self.fault.end or (lambda: None), now + self.lasts
+        self._next()
 
-    def __str__(self):
-        return "\n".join(sorted(self.lines))
+
+class Plan:
+    def __init__(self, seed, targets):
+        self.targets = targets
+        services = {
+            "kafka": targets.kafka.brokers[0], "redis": targets.redis,
+            "postgres": targets.postgres, "nginx": targets.nginx}
+        for i, p in enumerate(targets.processors):
+            services["processor %d" % i] = p
+        self.tracks = []
+        for name, service in services.items():
+            chance = random.Random("%s %s" % (seed, name))
+            self.tracks.append(Track(
+                name, service, targets.faults(chance)[name], chance))
 
     def run(self, look, seconds):
-        """Takes every step at its time; look() is called in between."""
-        began = time.monotonic()
-        now = 0
-        while self.steps or now < seconds:
+        """Lets all tracks go on; look() is called in between."""
+        began, now = time.monotonic(), 0
+        while now < seconds or any(t.end for t in self.tracks):
             now = time.monotonic() - began
-            if self.steps and self.steps[0][0] <= now:
-                _, number, call = heapq.heappop(self.steps)
-                if call() is LATER:
-                    heapq.heappush(self.steps, (now + 0.2, number, call))
-                continue
+            for track in self.tracks:
+                track.step(now, seconds)
             look()
             self.targets.check()
             time.sleep(0.1)
+
+
+def _serves(service):
+    try:
+        return service.ready()
+    except OSError:
+        return False

@@ -123,9 +123,8 @@ def round_of(kafka, redis, postgres, topic, dsn, nginx, processor, place_of,
             processor(INI % (i, lanes, WINDOW_MS, LATENESS_MS, FETCH_MB,
                              BATCH_MB, SESSION_MS), values=values)
             for i in range(2)])
-        plan = Plan(chance, targets, seconds)
+        plan = Plan(seed, targets)
         print(values, "lanes=%d" % lanes)
-        print(plan)
 
         memory = Memory(targets, lanes)
         clients = Clients(front, seed, 4, 0.25)
