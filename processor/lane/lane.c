@@ -233,6 +233,10 @@ lane_recheck(lane_t *lane, partition_t *p, int64_t now)
     if (rc == RC_OK && now >= p->check_pg_at_ms) {
         p->check_pg_at_ms = now + LANE_CHECK_PG_MS;
         rc = rows_check(&lane->l, p, &err);
+
+        /* Nobody waits for a commit, so it is made again: it may have failed,
+         * and those of a quiet topic expire. */
+        p->committed = PARTITION_NONE;
     }
 
     p->check_at_ms = now + LANE_CHECK_MS;
