@@ -273,6 +273,18 @@ done:
 }
 
 
+/* The root's own entry has none. */
+static int
+file_dir_fd(const store_t *st, const file_dir_t *d)
+{
+    int fd = d->fd >= 0 ? d->fd : st->root;
+
+    assert(fd >= 0);
+
+    return fd;
+}
+
+
 static file_dir_t *
 file_dir_find(store_t *st, const char *path, size_t len)
 {
@@ -332,7 +344,7 @@ file_parent(store_t *st, const char *path)
     char         name[NAME_MAX + 1];
 
     if (d != NULL) {
-        return d->fd >= 0 ? d->fd : st->root;
+        return file_dir_fd(st, d);
     }
 
     if (st->ndirs > FILE_DIRS_MAX) {
@@ -369,7 +381,7 @@ file_parent(store_t *st, const char *path)
             d = file_dir_add(st, path, end, fd);
         }
 
-        parent = d->fd;
+        parent = file_dir_fd(st, d);
         at = end + 1;
     }
 
@@ -389,11 +401,8 @@ file_sync_dirs(store_t *st, err_t *err)
     /* The deepest first: a name is of use only once what it names is there. */
     for (size_t i = st->ndirs; i > 0; i--) {
         file_dir_t  *d = &st->dirs[i - 1];
-        int          fd = d->fd >= 0 ? d->fd : st->root;
 
-        assert(fd >= 0);
-
-        if (fsync(fd) != 0) {
+        if (fsync(file_dir_fd(st, d)) != 0) {
             return file_errno(st, err, "sync directory", d->path);
         }
     }
