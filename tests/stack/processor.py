@@ -18,6 +18,7 @@ class Processor(Service):
     """ini is the configuration's text; @DIR@ and the keys of values, as
     @KEY@, are replaced."""
     name = "processor"
+    stop_timeout = 40              # it gives itself 30
 
     def __init__(self, directory, ini, values=None):
         super().__init__(directory)
