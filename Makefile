@@ -107,7 +107,7 @@ processor-asan: $(BUILD)/processor-asan/sluice-processor
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
              ngx_module/header_text.c ngx_module/rfc3339.c \
-             ngx_module/kafka_stats.c \
+             ngx_module/kafka_stats.c ngx_module/event_split.c \
              $(wildcard processor/base/*.c processor/core/*.c) \
              $(wildcard processor/store/*.c)
 UNIT_FLAGS = $(STD) $(WARN) -I. -Ingx_module -Iprocessor \
@@ -149,7 +149,7 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
 	    -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -o $@ $< \
 	    $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
-	    ngx_module/header_text.c
+	    ngx_module/header_text.c ngx_module/event_split.c
 
 # What the fuzzer finds new goes to build/, the corpus in the tree is read.
 fuzz: $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/fuzz/%)
