@@ -141,6 +141,13 @@ unit: $(UNIT_SRCS:tests/unit/%.c=$(BUILD)/unit/%)
 unit-asan: $(UNIT_SRCS:tests/unit/%.c=$(BUILD)/unit-asan/%)
 	set -e; for t in $^; do $$t; done
 
+# The parser as a filter, for the comparison with others.
+$(BUILD)/parser/multipart_driver: tests/parser/multipart_driver.c \
+                                  $(wildcard ngx_module/multipart*.[ch])
+	mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) -O1 -g $(SAN) -Ingx_module -o $@ $< \
+	    $(wildcard ngx_module/multipart*.c)
+
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 
 $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
