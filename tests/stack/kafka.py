@@ -65,6 +65,7 @@ def fetch():
 class Broker(Service):
     name = "kafka"
     stop_timeout = 60
+    heap = "512m"
 
     def __init__(self, directory, node, cluster, voters, controller_port,
                  replicas, fast_start=True):
@@ -136,7 +137,7 @@ class Broker(Service):
             if done.returncode != 0:
                 raise RuntimeError("formatting the broker's storage failed:\n"
                                    + done.stdout)
-        return self.java("512m", "kafka.Kafka", conf)
+        return self.java(self.heap, "kafka.Kafka", conf)
 
     def ready(self):
         # Voters that start one after another wait for each other.
@@ -187,9 +188,14 @@ class Kafka:
         return self
 
     def stop(self):
-        # The controllers last: a broker reports its leave to them.
+        # The controllers last: a broker reports its leave to them, and waits
+        # for a majority's word.
+        voters = [b for b in self.brokers if b.controller_port is not None]
         for b in reversed(self.brokers):
-            b.stop()
+            if sum(v.alive() for v in voters) * 2 > len(voters):
+                b.stop()
+            else:
+                b.kill()
 
     def kill(self):
         for b in self.brokers:
@@ -238,6 +244,17 @@ class Kafka:
                 topic, partitions if partitions and topic == name else n,
                 config)
         return name
+
+    def in_sync(self, topic):
+        """Whether all brokers run and all replicas of the topic are in sync."""
+        from confluent_kafka import KafkaException
+        try:
+            found = self.admin().list_topics(topic, 5)
+        except KafkaException:
+            return False
+        parts = found.topics[topic].partitions.values()
+        return self.alive() and len(parts) > 0 and all(
+            p.leader >= 0 and set(p.isrs) == set(p.replicas) for p in parts)
 
     def delete_topic(self, *names):
         for future in self.admin().delete_topics(list(names)).values():

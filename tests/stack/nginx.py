@@ -2,7 +2,8 @@
 
 SLUICE_MODULE names another build of the module.  A build with
 AddressSanitizer needs its runtime loaded before the stock binary; what the
-sanitizers find goes to sanitizer_reports().
+sanitizers find goes to sanitizer_reports().  Figures of memory are taken from
+the build that is shipped: Nginx(plain=True) is always that one.
 """
 
 import os
@@ -54,6 +55,11 @@ def module_path():
     return os.path.abspath(os.environ.get("SLUICE_MODULE", DEFAULT_MODULE))
 
 
+def plain_path():
+    path = module_path().replace("/module-asan/", "/module/")
+    return path if os.path.exists(path) else DEFAULT_MODULE
+
+
 def binary():
     return shutil.which("nginx") or "/usr/sbin/nginx"
 
@@ -75,7 +81,7 @@ class Nginx(Service):
     stop_signal = signal.SIGTERM
 
     def __init__(self, directory, server="", http="", main="", whole=None,
-                 workers=1, level="info", values=None):
+                 workers=1, level="info", values=None, plain=False):
         super().__init__(directory)
         self.port = ports.free()
         self.h2_port = ports.free()
@@ -85,6 +91,7 @@ class Nginx(Service):
         self.access_log = os.path.join(self.dir, "access.log")
         self.workers_wanted = workers
         self.level = level
+        self.module = plain_path() if plain else module_path()
         self.values = dict(values or {})
         os.makedirs(os.path.join(self.dir, "tmp"), exist_ok=True)
         self.reports = sanitizer.Reports(self.dir)
@@ -94,11 +101,11 @@ class Nginx(Service):
         """Writes the configuration; reload() makes a running nginx take it."""
         user = self.user_line()
         text = whole or TEMPLATE.format(
-            dir=self.dir, module=module_path(), user=user, port=self.port,
+            dir=self.dir, module=self.module, user=user, port=self.port,
             workers=self.workers_wanted, level=self.level, main=main,
             http=http, server=server, listen_h2=self.listen_h2())
         values = dict(self.values, PORT=self.port, H2PORT=self.h2_port,
-                      DIR=self.dir, MODULE=module_path(), USER=user)
+                      DIR=self.dir, MODULE=self.module, USER=user)
         for key, value in values.items():
             text = text.replace("@%s@" % key, str(value))
         with open(self.conf, "w") as f:
@@ -135,7 +142,7 @@ class Nginx(Service):
         return done.returncode, done.stdout
 
     def environment(self):
-        return self.reports.environment(preload_for=module_path())
+        return self.reports.environment(preload_for=self.module)
 
     def ready(self):
         return ports.is_open(self.port) and self.workers()
