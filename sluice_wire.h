@@ -21,6 +21,7 @@
 #define SLUICE_H_SHA256          "ce_sha256"           /* lower-case hex */
 #define SLUICE_H_SIZE            "ce_size"             /* bytes, decimal */
 #define SLUICE_H_FIELD           "ce_field"            /* form field's name */
+#define SLUICE_H_IDEMPOTENCYKEY  "ce_idempotencykey"
 #define SLUICE_H_TRACEPARENT     "traceparent"
 
 /* What operators may not add with sluice_header. */
@@ -36,6 +37,7 @@
 
 #define SLUICE_SPECVERSION       "1.0"
 #define SLUICE_TYPE_FILE         "sluice.file"
+#define SLUICE_TYPE_EVENT        "sluice.event"
 
 /* Topics, by suffix of the one the location names. */
 #define SLUICE_TOPIC_LATE        ".late"

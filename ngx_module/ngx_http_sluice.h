@@ -1,10 +1,10 @@
 /*
  * ngx_http_sluice.h: the module's own types, and who offers what to whom.
  *
- * Dependencies go one way: module -> upload, summary -> part, origin, pg ->
- * reply, kafka.  rdkafka.h is included by ngx_http_sluice_kafka*.c alone,
- * libpq-fe.h by ngx_http_sluice_pg.c alone.  All differences between nginx
- * versions live in this file.
+ * Dependencies go one way: module -> conf, summary, form -> upload, part ->
+ * store, origin, pg -> reply, kafka -> metrics.  rdkafka.h is included by
+ * ngx_http_sluice_kafka*.c alone, libpq-fe.h by ngx_http_sluice_pg.c alone.
+ * All differences between nginx versions live in this file.
  */
 
 #ifndef NGX_HTTP_SLUICE_H
@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "multipart.h"
+#include "ngx_http_sluice_metrics.h"
 #include "../sluice_wire.h"
 
 /* nginx opens modules with RTLD_GLOBAL: our names must not meet others'. */
@@ -35,6 +36,8 @@ typedef struct ngx_http_sluice_msg_s       ngx_http_sluice_msg_t;
 typedef struct ngx_http_sluice_headers_s   ngx_http_sluice_headers_t;
 typedef struct ngx_http_sluice_part_s      ngx_http_sluice_part_t;
 typedef struct ngx_http_sluice_upload_s    ngx_http_sluice_upload_t;
+typedef struct ngx_http_sluice_format_s    ngx_http_sluice_format_t;
+typedef struct ngx_http_sluice_form_s      ngx_http_sluice_form_t;
 typedef struct ngx_http_sluice_pg_s        ngx_http_sluice_pg_t;
 typedef struct ngx_http_sluice_query_s     ngx_http_sluice_query_t;
 typedef struct ngx_http_sluice_summaries_s ngx_http_sluice_summaries_t;
@@ -65,7 +68,8 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_sluice_topic_t   *topic;       /* sluice_upload; NULL: not ours */
+    ngx_http_sluice_topic_t   *topic;       /* NULL: takes no uploads */
+    const ngx_http_sluice_format_t  *format;  /* of the bodies */
     ngx_str_t                  source;      /* ce_source, made at merge */
     ngx_http_complex_value_t  *customer;    /* NULL: none */
     ngx_flag_t                 customer_all;
@@ -80,12 +84,42 @@ typedef struct {
     ngx_http_complex_value_t  *redirect;
     ngx_flag_t                 summary;
 
-    u_char                    *conf_file;   /* where sluice_upload stands */
+    u_char                    *conf_file;   /* where the topic is named */
     ngx_uint_t                 conf_line;
 } ngx_http_sluice_loc_conf_t;
 
 
 extern ngx_module_t  ngx_http_sluice_module;
+
+
+/*
+ * ngx_http_sluice_conf.c: configurations, and setters for the command table.
+ * A setter's post checks a range.
+ */
+extern ngx_conf_post_t  ngx_http_sluice_conf_budget_post;
+extern ngx_conf_post_t  ngx_http_sluice_conf_size_post;
+extern ngx_conf_post_t  ngx_http_sluice_conf_timeout_post;
+extern ngx_conf_post_t  ngx_http_sluice_conf_count_post;
+
+void *ngx_http_sluice_conf_create_main(ngx_conf_t *cf);
+char *ngx_http_sluice_conf_init_main(ngx_conf_t *cf, void *conf);
+void *ngx_http_sluice_conf_create_loc(ngx_conf_t *cf);
+char *ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent,
+    void *child);
+char *ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * What a location that takes uploads is made: its topic, by "topic=NAME" in
+ * param, and the format of its bodies.  For the setters of the formats.
+ */
+char *ngx_http_sluice_conf_topic(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *block, ngx_str_t *param,
+    const ngx_http_sluice_format_t *format);
 
 
 /*
@@ -102,56 +136,59 @@ ngx_int_t ngx_http_sluice_tenant_get(ngx_http_request_t *r,
 
 
 /*
- * ngx_http_sluice_upload.c: a request's life.
+ * ngx_http_sluice_upload.c: the life of a request that brings something for
+ * Kafka, whatever the format of its body.
  *
- * The directive's setter; the worker's queues; and what a part calls when its
- * fate is known, from the event loop, never from within handing it over.
+ * A format's own state begins with an upload_t; format->size is its size, and
+ * it is zeroed.  Its functions are called in this order:
+ *
+ * open()     before the body is read.  NGX_OK; NGX_DECLINED with up->status
+ *            and its words set, up->detail NUL-terminated: refused before a
+ *            byte is received; NGX_ERROR.
+ * feed()     bytes as they arrive, borrowed for the call; what they become is
+ *            put into up->sent when it is handed to Kafka.  NGX_OK;
+ *            NGX_DECLINED with up->status set: no more is wanted; NGX_ERROR.
+ * finish()   the body is over; results as for feed().
+ * drop()     what is arriving and not handed over is forgotten.  Also called
+ *            when nothing is.
+ * detach()   once: what is in up->sent goes on without the upload, which
+ *            takes its outcome as it is known by now.
+ * reply()    the one answer, after detach(); what is returned is passed to
+ *            ngx_http_finalize_request().  Judges when up->status is 0.
+ *
+ * Of what is in up->sent, the one whose fate is known leaves the queue and
+ * calls up->reported(), from the event loop, never from within feed().
  */
-typedef enum {
-    NGX_HTTP_SLUICE_FILE_SENT = 0,     /* handed over, not yet reported */
-    NGX_HTTP_SLUICE_FILE_ACCEPTED,
-    NGX_HTTP_SLUICE_FILE_REJECTED,
-    NGX_HTTP_SLUICE_FILE_UNKNOWN
-} ngx_http_sluice_file_e;
-
-/* One file as the reply shows it; lives in the request's pool. */
-typedef struct {
-    ngx_uint_t                number;       /* from 1, files only */
-    ngx_http_sluice_file_e    status;
-    const char               *reason;       /* static; of a rejected one */
-    ngx_uint_t                refusal;      /* HTTP status of the reason */
-    ngx_str_t                 name;         /* cleaned basename */
-    ngx_str_t                 field;        /* cleaned */
-    const char               *type;         /* sniffed; NULL: not yet */
-    size_t                    size;         /* bytes seen */
-    u_char                    sha256[SLUICE_SHA256_HEX];
-    unsigned                  hashed:1;
-    unsigned                  named:1;      /* filename was not empty */
-} ngx_http_sluice_file_t;
+struct ngx_http_sluice_format_s {
+    size_t                        size;
+    ngx_int_t                   (*open)(ngx_http_sluice_upload_t *up);
+    ngx_int_t                   (*feed)(ngx_http_sluice_upload_t *up,
+                                        u_char *bytes, size_t len);
+    ngx_int_t                   (*finish)(ngx_http_sluice_upload_t *up);
+    void                        (*drop)(ngx_http_sluice_upload_t *up);
+    void                        (*detach)(ngx_http_sluice_upload_t *up);
+    ngx_int_t                   (*reply)(ngx_http_sluice_upload_t *up);
+};
 
 typedef void (*ngx_http_sluice_reported_pt)(ngx_http_sluice_upload_t *up);
 
 struct ngx_http_sluice_upload_s {
-    ngx_http_request_t           *request;
-    ngx_http_sluice_main_conf_t  *smcf;
-    ngx_http_sluice_loc_conf_t   *slcf;
+    ngx_http_request_t              *request;
+    ngx_http_sluice_main_conf_t     *smcf;
+    ngx_http_sluice_loc_conf_t      *slcf;
+    const ngx_http_sluice_format_t  *format;
 
     ngx_queue_t                   queue;    /* in smcf->reading */
     ngx_queue_t                   held;     /* in smcf->held */
     ngx_uint_t                    age;      /* order of begin */
     ngx_event_t                   deadline;
 
-    sluice_multipart_t            parser;
-    ngx_list_t                    files;    /* ngx_http_sluice_file_t */
-    ngx_uint_t                    nfiles;
-    ngx_http_sluice_file_t       *file;     /* arriving; NULL between files */
-    ngx_http_sluice_part_t       *part;     /* NULL too once it is refused */
-    ngx_queue_t                   sent;     /* parts not yet reported */
+    ngx_queue_t                   sent;     /* what isn't reported yet */
     ngx_http_sluice_reported_pt   reported; /* after each report */
-    void                         *sha256;   /* EVP_MD_CTX, reused by file */
 
     ngx_str_t                     customer;
     ngx_str_t                     traceparent;
+    ngx_str_t                     idempotency;    /* key; empty: none */
     u_char                        uuid[NGX_HTTP_SLUICE_UUID_LEN];
 
     /* why reading stopped early; status 0: it did not */
@@ -164,18 +201,23 @@ struct ngx_http_sluice_upload_s {
     unsigned                      is_held:1;
     unsigned                      waiting:1;      /* for reports */
     unsigned                      done:1;         /* answered or detached */
-    unsigned                      unavailable:1;  /* a file failed by us */
+    unsigned                      unavailable:1;  /* something failed by us */
 };
 
-char *ngx_http_sluice_upload_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+ngx_int_t ngx_http_sluice_upload_handler(ngx_http_request_t *r);
 void ngx_http_sluice_upload_init(ngx_http_sluice_main_conf_t *smcf,
     ngx_cycle_t *cycle);
+
+/* A problem before the body: a client that asked with Expect never sends it.
+ * What is returned is the content handler's, or the access handler's. */
+ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
+    ngx_uint_t status, const char *slug, const char *title,
+    const char *detail);
 
 /*
  * Between upload.c and upload_body.c: the body's post handler and the event
  * that resumes what is held back; what follows the body, and taking an upload
- * off all queues, timers and parts.  wait() may end the request.
+ * off all queues, timers and messages.  wait() may end the request.
  */
 void ngx_http_sluice_upload_start(ngx_http_request_t *r);
 void ngx_http_sluice_upload_resume(ngx_event_t *ev);
@@ -184,37 +226,121 @@ void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
 
 
 /*
+ * ngx_http_sluice_form.c: multipart/form-data as a format; the directive
+ * sluice_upload.
+ */
+typedef enum {
+    NGX_HTTP_SLUICE_FILE_SENT = 0,     /* handed over, not yet reported */
+    NGX_HTTP_SLUICE_FILE_ACCEPTED,
+    NGX_HTTP_SLUICE_FILE_REJECTED,
+    NGX_HTTP_SLUICE_FILE_UNKNOWN
+} ngx_http_sluice_file_e;
+
+/* One file as the reply shows it; lives in the request's pool. */
+typedef struct {
+    ngx_uint_t                number;       /* from 1, files only */
+    ngx_http_sluice_file_e    status;
+    ngx_http_sluice_reason_e  reason;       /* of a rejected one */
+    ngx_str_t                 name;         /* cleaned basename */
+    ngx_str_t                 field;        /* cleaned */
+    const char               *type;         /* sniffed; NULL: not yet */
+    off_t                     size;         /* bytes seen */
+    u_char                    sha256[SLUICE_SHA256_HEX];
+    unsigned                  hashed:1;
+    unsigned                  named:1;      /* filename was not empty */
+} ngx_http_sluice_file_t;
+
+struct ngx_http_sluice_form_s {
+    ngx_http_sluice_upload_t      upload;   /* first: it is cast back */
+
+    /* the location's, or what binds the client closer */
+    off_t                         max_file_size;
+    ngx_uint_t                    max_files;
+    ngx_array_t                  *types;    /* ngx_str_t; NULL: any */
+
+    ngx_list_t                    files;    /* ngx_http_sluice_file_t */
+    ngx_uint_t                    nfiles;
+    ngx_http_sluice_file_t       *file;     /* arriving; NULL between files */
+    ngx_http_sluice_part_t       *part;     /* NULL too once it is refused */
+    void                         *sha256;   /* EVP_MD_CTX, reused by file */
+
+    sluice_multipart_t            parser;   /* last: it is large */
+};
+
+char *ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* ngx_http_sluice_form_reply.c: 202 with the files, 303 where a page posted a
+ * form, or the problem in up->status, listing the files as well. */
+ngx_int_t ngx_http_sluice_form_reply(ngx_http_sluice_upload_t *up);
+
+
+/*
  * ngx_http_sluice_part.c: one file on its way.
  *
  * begin(), data() and end() are the parser's events; a non-zero result stops
- * it, with up->status set (or zero when memory ran out).  drop() forgets the
- * part that is arriving, detach() takes all parts off the upload: what
- * librdkafka has goes on without it, what it has not yet is dropped and its
- * file marked refused.  open() makes the upload's id and digest, close()
- * releases the digest.
+ * it, with the upload's status set (or zero when memory ran out).  drop()
+ * forgets the part that is arriving, detach() takes all parts off the upload:
+ * what librdkafka has goes on without it, what it has not yet is dropped and
+ * its file marked refused.  open() makes the digest, close() releases it.
  */
 ngx_int_t ngx_http_sluice_part_init(ngx_http_sluice_main_conf_t *smcf,
     ngx_log_t *log);
 void ngx_http_sluice_part_exit(ngx_http_sluice_main_conf_t *smcf);
-ngx_int_t ngx_http_sluice_part_open(ngx_http_sluice_upload_t *up);
-void ngx_http_sluice_part_close(ngx_http_sluice_upload_t *up);
+ngx_int_t ngx_http_sluice_part_open(ngx_http_sluice_form_t *form);
+void ngx_http_sluice_part_close(ngx_http_sluice_form_t *form);
 int ngx_http_sluice_part_begin(void *data,
     const sluice_multipart_part_t *head);
 int ngx_http_sluice_part_data(void *data, const char *bytes, size_t len);
 int ngx_http_sluice_part_end(void *data);
-void ngx_http_sluice_part_drop(ngx_http_sluice_upload_t *up);
-void ngx_http_sluice_part_detach(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_part_drop(ngx_http_sluice_form_t *form);
+void ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form);
+
 
 /*
- * ngx_http_sluice_part_record.c: the record headers of up->file, the caller's;
- * NULL without memory.  text() makes a client's words fit for one, at most max
- * bytes, in the pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN.
+ * ngx_http_sluice_store.c: the bytes of one message while they arrive and
+ * until its report, and what they take of the worker's two budgets.
+ *
+ * append() takes bytes, at most max in all; they count in partial_used.
+ * close(): no more come; what the store keeps counts in inflight_used from
+ * now on.  free() gives all back, in either state, and lets the uploads that
+ * are held back look again.  data is valid, and does not move, after close().
  */
-ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
-    ngx_http_sluice_upload_t *up, int64_t now);
-ngx_int_t ngx_http_sluice_part_text(ngx_pool_t *pool, ngx_str_t *dst,
+typedef struct {
+    ngx_http_sluice_main_conf_t  *smcf;
+    u_char                       *data;
+    size_t                        len;
+    size_t                        size;     /* what is counted */
+    unsigned                      closed:1;
+} ngx_http_sluice_store_t;
+
+ngx_int_t ngx_http_sluice_store_append(ngx_http_sluice_store_t *store,
+    const u_char *bytes, size_t len, size_t max);
+void ngx_http_sluice_store_close(ngx_http_sluice_store_t *store);
+void ngx_http_sluice_store_free(ngx_http_sluice_store_t *store);
+
+
+/*
+ * ngx_http_sluice_record.c: the headers of records.
+ *
+ * common() begins a record's headers with what all of an upload's records
+ * have: CloudEvents' own, the customer, traceparent, the idempotency key and
+ * what sluice_header adds; n more are to come.  number is the one in ce_id.
+ * add() leaves out what is empty.  NULL, NGX_ERROR: no memory.
+ *
+ * text() makes a client's words fit for a header, at most max bytes, in the
+ * pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN; now() is in ms
+ * since the epoch.
+ */
+ngx_http_sluice_headers_t *ngx_http_sluice_record_common(
+    ngx_http_sluice_upload_t *up, const char *type, ngx_uint_t number,
+    int64_t now, size_t n);
+ngx_int_t ngx_http_sluice_record_add(ngx_http_sluice_headers_t *headers,
+    const char *name, const u_char *value, const u_char *end);
+ngx_int_t ngx_http_sluice_record_text(ngx_pool_t *pool, ngx_str_t *dst,
     size_t max, const char *src, size_t len);
-void ngx_http_sluice_part_uuid(u_char *text, int64_t now);
+void ngx_http_sluice_record_uuid(u_char *text, int64_t now);
+int64_t ngx_http_sluice_record_now(void);
 
 
 /*
@@ -223,8 +349,9 @@ void ngx_http_sluice_part_uuid(u_char *text, int64_t now);
  * blocks.
  *
  * A message is its sender's until send(), then this file's until done() or a
- * successful cancel().  value is lent, never copied here; headers are taken.
- * done() is called exactly once, from the event loop, never from send().
+ * successful cancel().  key and value are lent, never copied here; headers are
+ * taken.  done() is called exactly once, from the event loop, never from
+ * send().  A key chooses the partition as Java's clients do.
  */
 typedef enum {
     NGX_HTTP_SLUICE_DELIVERED = 0,     /* by all in-sync replicas */
@@ -240,15 +367,18 @@ struct ngx_http_sluice_msg_s {
     ngx_queue_t                   queue;
     ngx_http_sluice_topic_t      *topic;
     ngx_http_sluice_headers_t    *headers;
-    u_char                       *value;
+    u_char                       *key;      /* NULL: none, any partition */
+    size_t                        key_len;
+    u_char                       *value;    /* not NULL, also when empty */
     size_t                        len;
     int64_t                       time_ms;  /* since the epoch */
     ngx_http_sluice_msg_done_pt   done;
     void                         *producer; /* NULL: not handed over yet */
-    int32_t                       partition;
+    int32_t                       partition;  /* chosen by send() */
+    ngx_msec_t                    sent;     /* when send() was called */
     ngx_http_sluice_result_e      result;
-    u_char                        key[SLUICE_SHA256_HEX];
     unsigned                      resent:1;
+    unsigned                      pinned:1; /* partition is the sender's */
 };
 
 /* Directive sluice_kafka. */
@@ -310,8 +440,10 @@ char *ngx_http_sluice_origin_set(ngx_conf_t *cf, ngx_command_t *cmd,
  * what the caller passes to ngx_http_finalize_request() or returns from a
  * content handler.  json() takes the body over as one buffer.
  *
- * files() answers an upload: 202 with its files, 303 where a page posted a
- * form, or the problem in up->status, listing the files as well.
+ * upload() answers one with the members given, which are JSON without braces:
+ * 202, or the problem in up->status, with the members as well.  redirect()
+ * sends 303 to sluice_redirect when a page posted a form; NGX_DECLINED when
+ * none did, or the value can't be sent.
  *
  * add() puts a header into the answer, get() finds one of the request's; the
  * first of several.
@@ -321,7 +453,9 @@ ngx_int_t ngx_http_sluice_problem(ngx_http_request_t *r, ngx_uint_t status,
     ngx_uint_t retry_after);
 ngx_int_t ngx_http_sluice_json(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *body);
-ngx_int_t ngx_http_sluice_reply_files(ngx_http_sluice_upload_t *up);
+ngx_int_t ngx_http_sluice_reply_upload(ngx_http_sluice_upload_t *up,
+    ngx_str_t *members);
+ngx_int_t ngx_http_sluice_reply_redirect(ngx_http_sluice_upload_t *up);
 ngx_int_t ngx_http_sluice_reply_add(ngx_http_request_t *r, const char *name,
     const char *value, size_t len);
 ngx_str_t *ngx_http_sluice_reply_get(ngx_http_request_t *r,

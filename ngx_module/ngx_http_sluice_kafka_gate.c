@@ -21,6 +21,7 @@ static ngx_int_t ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic,
 static void ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate);
 static ngx_http_sluice_gate_t *ngx_http_sluice_kafka_gate(
     ngx_http_sluice_topic_t *topic, int32_t partition);
+static int32_t ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg);
 static void ngx_http_sluice_kafka_pass(ngx_http_sluice_kafka_t *kafka,
     ngx_http_sluice_gate_t *gate);
 static rd_kafka_resp_err_t ngx_http_sluice_kafka_produce(
@@ -249,13 +250,10 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
     kafka = msg->topic->kafka;
 
     msg->producer = NULL;
-    msg->partition = RD_KAFKA_PARTITION_UA;
+    msg->sent = ngx_current_msec;
 
-    /* the topic handle matters to it only for a message without key */
-    if (msg->topic->partitions > 0) {
-        msg->partition = rd_kafka_msg_partitioner_murmur2_random(NULL,
-                                          msg->key, sizeof(msg->key),
-                                          msg->topic->partitions, NULL, NULL);
+    if (!msg->pinned) {
+        msg->partition = ngx_http_sluice_kafka_partition(msg);
     }
 
     gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
@@ -263,6 +261,21 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
     ngx_queue_insert_tail(&gate->waiting, &msg->queue);
 
     ngx_http_sluice_kafka_pass(kafka, gate);
+}
+
+
+static int32_t
+ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg)
+{
+    if (msg->key == NULL || msg->topic->partitions == 0) {
+        return RD_KAFKA_PARTITION_UA;
+    }
+
+    /* the topic handle matters to it only for a message without key */
+    return rd_kafka_msg_partitioner_murmur2_random(NULL, msg->key,
+                                                   msg->key_len,
+                                                   msg->topic->partitions,
+                                                   NULL, NULL);
 }
 
 
@@ -339,7 +352,7 @@ ngx_http_sluice_kafka_produce(ngx_http_sluice_producer_t *producer,
     err = rd_kafka_producev(producer->rk,
               RD_KAFKA_V_RKT(producer->topics[msg->topic->index]),
               RD_KAFKA_V_PARTITION(msg->partition),
-              RD_KAFKA_V_KEY(msg->key, sizeof(msg->key)),
+              RD_KAFKA_V_KEY(msg->key, msg->key_len),
               RD_KAFKA_V_VALUE(msg->value, msg->len),
               RD_KAFKA_V_HEADERS((rd_kafka_headers_t *) msg->headers),
               RD_KAFKA_V_TIMESTAMP(msg->time_ms),
@@ -380,6 +393,7 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
 
     if (result == NGX_HTTP_SLUICE_DELIVERED) {
         ngx_http_sluice_kafka_works(kafka);
+        ngx_http_sluice_metrics_ack(ngx_current_msec - msg->sent, msg->len);
 
     } else {
         ngx_http_sluice_kafka_failed(kafka, msg->topic, rkm->err);
@@ -399,6 +413,7 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
         {
             msg->headers = (ngx_http_sluice_headers_t *) headers;
             msg->resent = 1;
+            ngx_http_sluice_count(resent, 1);
             ngx_http_sluice_kafka_send(msg);
             return;
         }

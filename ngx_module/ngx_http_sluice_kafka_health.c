@@ -45,6 +45,8 @@ void
 ngx_http_sluice_kafka_failed(ngx_http_sluice_kafka_t *kafka,
     ngx_http_sluice_topic_t *topic, rd_kafka_resp_err_t err)
 {
+    ngx_http_sluice_count(failures, 1);
+
     if (kafka->failures++ == 0) {
         ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
                       "sluice: delivery failed name=%V topic=%V err=\"%s\"",
@@ -64,6 +66,7 @@ ngx_http_sluice_kafka_error(ngx_http_sluice_producer_t *producer,
 
     kafka = producer->kafka;
     err = rd_kafka_event_error(rkev);
+    ngx_http_sluice_count(errors, 1);
 
     if (err == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(rkev))
     {
@@ -72,6 +75,7 @@ ngx_http_sluice_kafka_error(ngx_http_sluice_producer_t *producer,
         }
 
         err = rd_kafka_fatal_error(producer->rk, errstr, sizeof(errstr));
+        ngx_http_sluice_count(replaced, 1);
 
         ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
                       "sluice: kafka producer replaced name=%V code=%s "

@@ -1,10 +1,9 @@
 /*
  * ngx_http_sluice_part.c: one file on its way from the parser to Kafka.
  *
- * Owns a file's bytes, hash, type and limits, and what its bytes take of the
- * worker's two budgets.  Its record headers are made in ..._part_record.c.
- * Does not answer: it fills in the file's entry, which lives in the request's
- * pool, and tells the upload.
+ * Owns a file's hash, type and limits, and its record.  Its bytes are kept by
+ * ngx_http_sluice_store.c.  Does not answer: it fills in the file's entry,
+ * which lives in the request's pool, and tells the upload.
  *
  * The part outlives its request: librdkafka is lent its bytes until the
  * report.  Only part->upload leads back, and the upload's cleanup clears it.
@@ -16,18 +15,8 @@
 
 #include <openssl/evp.h>
 
-#define NGX_HTTP_SLUICE_PART_FIRST  4096
-
-
-/*
- * The bytes of a part.  Grows by doubling, up to the largest file allowed;
- * what it takes is counted in the caller's budget as it grows.
- */
-typedef struct {
-    u_char                       *data;
-    size_t                        len;
-    size_t                        size;
-} ngx_http_sluice_store_t;
+/* headers of a file's record, beside those all of an upload's have */
+#define NGX_HTTP_SLUICE_PART_HEADERS  6
 
 
 struct ngx_http_sluice_part_s {
@@ -35,26 +24,25 @@ struct ngx_http_sluice_part_s {
     ngx_queue_t                   queue;    /* in upload->sent */
     ngx_http_sluice_upload_t     *upload;   /* NULL: the request has gone */
     ngx_http_sluice_file_t       *file;     /* valid while upload is */
-    ngx_http_sluice_main_conf_t  *smcf;
     ngx_http_sluice_store_t       store;
-    unsigned                      sent:1;   /* counted in inflight_used */
+    u_char                        key[SLUICE_SHA256_HEX];
 };
 
 
 static ngx_http_sluice_file_t *ngx_http_sluice_part_file(
-    ngx_http_sluice_upload_t *up, const sluice_multipart_part_t *head);
-static ngx_int_t ngx_http_sluice_part_sniff(ngx_http_sluice_upload_t *up,
+    ngx_http_sluice_form_t *form, const sluice_multipart_part_t *head);
+static ngx_int_t ngx_http_sluice_part_sniff(ngx_http_sluice_form_t *form,
     const u_char *data, size_t len);
-static ngx_int_t ngx_http_sluice_part_send(ngx_http_sluice_upload_t *up);
+static ngx_int_t ngx_http_sluice_part_send(ngx_http_sluice_form_t *form);
+static ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
+    ngx_http_sluice_form_t *form, int64_t now);
 static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
-static void ngx_http_sluice_part_refuse(ngx_http_sluice_upload_t *up,
-    const char *reason, ngx_uint_t status);
+static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
+    ngx_http_sluice_reason_e reason);
+static void ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
+    ngx_http_sluice_reason_e reason);
 static void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
-static ngx_int_t ngx_http_sluice_part_store(ngx_http_sluice_part_t *part,
-    const u_char *bytes, size_t len, size_t max);
-static void ngx_http_sluice_part_shrink(ngx_http_sluice_part_t *part);
-static int64_t ngx_http_sluice_part_now(void);
 
 
 ngx_int_t
@@ -81,35 +69,36 @@ ngx_http_sluice_part_exit(ngx_http_sluice_main_conf_t *smcf)
 
 
 ngx_int_t
-ngx_http_sluice_part_open(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_part_open(ngx_http_sluice_form_t *form)
 {
-    if (up->smcf->digest == NULL) {
+    if (form->upload.smcf->digest == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_sluice_part_uuid(up->uuid, ngx_http_sluice_part_now());
-
     /* parts come one after another: one context serves all of an upload's */
-    up->sha256 = EVP_MD_CTX_new();
+    form->sha256 = EVP_MD_CTX_new();
 
-    return (up->sha256 == NULL) ? NGX_ERROR : NGX_OK;
+    return (form->sha256 == NULL) ? NGX_ERROR : NGX_OK;
 }
 
 
 void
-ngx_http_sluice_part_close(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_part_close(ngx_http_sluice_form_t *form)
 {
-    EVP_MD_CTX_free(up->sha256);
-    up->sha256 = NULL;
+    EVP_MD_CTX_free(form->sha256);
+    form->sha256 = NULL;
 }
 
 
 int
 ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
 {
-    ngx_http_sluice_upload_t *up = data;
+    ngx_http_sluice_form_t *form = data;
 
-    ngx_http_sluice_part_t  *part;
+    ngx_http_sluice_part_t    *part;
+    ngx_http_sluice_upload_t  *up;
+
+    up = &form->upload;
 
     /* a text field: skipped.  filename* is no name (RFC 7578 4.2), but shows
      * that a file was meant */
@@ -117,7 +106,7 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
         return 0;
     }
 
-    if (up->nfiles == up->slcf->max_files) {
+    if (form->nfiles == form->max_files) {
         up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
         up->slug = "too-many-files";
         up->title = "Too many files";
@@ -126,8 +115,8 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
         return 1;
     }
 
-    up->file = ngx_http_sluice_part_file(up, head);
-    if (up->file == NULL) {
+    form->file = ngx_http_sluice_part_file(form, head);
+    if (form->file == NULL) {
         return 1;
     }
 
@@ -136,17 +125,17 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
         return 1;
     }
 
-    part->smcf = up->smcf;
     part->upload = up;
-    part->file = up->file;
-    up->part = part;
+    part->file = form->file;
+    part->store.smcf = up->smcf;
+    form->part = part;
 
-    return EVP_DigestInit_ex(up->sha256, up->smcf->digest, NULL) ? 0 : 1;
+    return EVP_DigestInit_ex(form->sha256, up->smcf->digest, NULL) ? 0 : 1;
 }
 
 
 static ngx_http_sluice_file_t *
-ngx_http_sluice_part_file(ngx_http_sluice_upload_t *up,
+ngx_http_sluice_part_file(ngx_http_sluice_form_t *form,
     const sluice_multipart_part_t *head)
 {
     size_t                   len;
@@ -154,19 +143,19 @@ ngx_http_sluice_part_file(ngx_http_sluice_upload_t *up,
     const char              *name;
     ngx_http_sluice_file_t  *file;
 
-    pool = up->request->pool;
+    pool = form->upload.request->pool;
 
-    file = ngx_list_push(&up->files);
+    file = ngx_list_push(&form->files);
     if (file == NULL) {
         return NULL;
     }
 
     ngx_memzero(file, sizeof(ngx_http_sluice_file_t));
 
-    file->number = ++up->nfiles;
+    file->number = ++form->nfiles;
 
-    if (ngx_http_sluice_part_text(pool, &file->field, SLUICE_FIELD_MAX,
-                                  head->name.data, head->name.len)
+    if (ngx_http_sluice_record_text(pool, &file->field, SLUICE_FIELD_MAX,
+                                    head->name.data, head->name.len)
         != NGX_OK)
     {
         return NULL;
@@ -181,8 +170,8 @@ ngx_http_sluice_part_file(ngx_http_sluice_upload_t *up,
     len = head->filename.len;
     name = sluice_header_basename(head->filename.data, &len);
 
-    if (ngx_http_sluice_part_text(pool, &file->name, SLUICE_NAME_MAX, name,
-                                  len)
+    if (ngx_http_sluice_record_text(pool, &file->name, SLUICE_NAME_MAX, name,
+                                    len)
         != NGX_OK)
     {
         return NULL;
@@ -195,80 +184,78 @@ ngx_http_sluice_part_file(ngx_http_sluice_upload_t *up,
 int
 ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
 {
-    ngx_http_sluice_upload_t *up = data;
+    ngx_http_sluice_form_t *form = data;
 
-    size_t                       seen, max;
-    ngx_http_sluice_file_t      *file;
-    ngx_http_sluice_loc_conf_t  *slcf;
+    off_t                     seen;
+    ngx_http_sluice_file_t   *file;
+    ngx_http_sluice_store_t  *store;
 
-    file = up->file;
+    file = form->file;
     if (file == NULL) {
         return 0;
     }
 
     seen = file->size;
     file->size += len;
+    ngx_http_sluice_count(received_bytes, len);
 
-    if (up->part == NULL) {
+    if (form->part == NULL) {
         return 0;
     }
 
-    slcf = up->slcf;
-    max = (size_t) slcf->max_file_size;
-
-    if (file->size > max) {
-        ngx_http_sluice_part_refuse(up, "too_large",
-                                    NGX_HTTP_REQUEST_ENTITY_TOO_LARGE);
+    if (file->size > form->max_file_size) {
+        ngx_http_sluice_part_refuse(form, NGX_HTTP_SLUICE_TOO_LARGE_FILE);
         return 0;
     }
 
-    if (ngx_http_sluice_part_store(up->part, (u_char *) bytes, len, max)
+    store = &form->part->store;
+
+    if (ngx_http_sluice_store_append(store, (u_char *) bytes, len,
+                                     (size_t) form->max_file_size)
         != NGX_OK)
     {
         return 1;
     }
 
     if (file->size >= SLUICE_SNIFF_BYTES && seen < SLUICE_SNIFF_BYTES
-        && ngx_http_sluice_part_sniff(up, up->part->store.data,
-                                      SLUICE_SNIFF_BYTES)
+        && ngx_http_sluice_part_sniff(form, store->data, SLUICE_SNIFF_BYTES)
            != NGX_OK)
     {
         return 0;
     }
 
-    return EVP_DigestUpdate(up->sha256, bytes, len) ? 0 : 1;
+    return EVP_DigestUpdate(form->sha256, bytes, len) ? 0 : 1;
 }
 
 
 /* NGX_DECLINED: the type isn't allowed here, and the part is gone. */
 static ngx_int_t
-ngx_http_sluice_part_sniff(ngx_http_sluice_upload_t *up, const u_char *data,
+ngx_http_sluice_part_sniff(ngx_http_sluice_form_t *form, const u_char *data,
     size_t len)
 {
     size_t       n;
     ngx_str_t   *type;
     ngx_uint_t   i;
 
-    up->file->type = sluice_sniff(data, len);
+    form->file->type = sluice_sniff(data, len);
 
-    if (up->slcf->types == NULL) {
+    if (form->types == NULL) {
         return NGX_OK;
     }
 
-    n = ngx_strlen(up->file->type);
-    type = up->slcf->types->elts;
+    n = ngx_strlen(form->file->type);
+    type = form->types->elts;
 
-    for (i = 0; i < up->slcf->types->nelts; i++) {
+    for (i = 0; i < form->types->nelts; i++) {
 
         if (type[i].len == n
-            && ngx_strncmp(type[i].data, up->file->type, n) == 0)
+            && ngx_strncmp(type[i].data, form->file->type, n) == 0)
         {
             return NGX_OK;
         }
     }
 
-    ngx_http_sluice_part_refuse(up, "type_not_allowed",
-                                NGX_HTTP_UNSUPPORTED_MEDIA_TYPE);
+    ngx_http_sluice_part_refuse(form, NGX_HTTP_SLUICE_TYPE_NOT_ALLOWED);
     return NGX_DECLINED;
 }
 
@@ -276,58 +263,60 @@ ngx_http_sluice_part_sniff(ngx_http_sluice_upload_t *up, const u_char *data,
 int
 ngx_http_sluice_part_end(void *data)
 {
-    ngx_http_sluice_upload_t *up = data;
+    ngx_http_sluice_form_t *form = data;
 
     ngx_http_sluice_file_t  *file;
 
-    file = up->file;
+    file = form->file;
 
     if (file == NULL) {
         return 0;
     }
 
-    if (up->part == NULL) {
-        up->file = NULL;
+    if (form->part == NULL) {
+        form->file = NULL;
         return 0;
     }
 
     if (file->size == 0) {
-        ngx_http_sluice_part_drop(up);
 
-        if (!file->named) {
+        if (file->named) {
+            ngx_http_sluice_part_refuse(form, NGX_HTTP_SLUICE_EMPTY);
+
+        } else {
             /* a page's file input in which nothing was chosen */
-            up->files.last->nelts--;
-            up->nfiles--;
-            return 0;
+            ngx_http_sluice_part_free(form->part);
+            form->part = NULL;
+            form->files.last->nelts--;
+            form->nfiles--;
         }
 
-        file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
-        file->reason = "empty";
-        file->refusal = 422;
+        form->file = NULL;
         return 0;
     }
 
     if (file->size < SLUICE_SNIFF_BYTES
-        && ngx_http_sluice_part_sniff(up, up->part->store.data, file->size)
+        && ngx_http_sluice_part_sniff(form, form->part->store.data,
+                                      (size_t) file->size)
            != NGX_OK)
     {
-        up->file = NULL;
+        form->file = NULL;
         return 0;
     }
 
-    if (ngx_http_sluice_part_send(up) != NGX_OK) {
+    if (ngx_http_sluice_part_send(form) != NGX_OK) {
         return 1;
     }
 
-    up->file = NULL;
-    up->part = NULL;
+    form->file = NULL;
+    form->part = NULL;
 
     return 0;
 }
 
 
 static ngx_int_t
-ngx_http_sluice_part_send(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
 {
     u_char                   digest[EVP_MAX_MD_SIZE];
     int64_t                  now;
@@ -335,42 +324,78 @@ ngx_http_sluice_part_send(ngx_http_sluice_upload_t *up)
     ngx_http_sluice_part_t  *part;
     ngx_http_sluice_file_t  *file;
 
-    part = up->part;
-    file = up->file;
+    part = form->part;
+    file = form->file;
     msg = &part->msg;
 
-    if (!EVP_DigestFinal_ex(up->sha256, digest, NULL)) {
+    if (!EVP_DigestFinal_ex(form->sha256, digest, NULL)) {
         return NGX_ERROR;
     }
 
     (void) ngx_hex_dump(file->sha256, digest, SLUICE_SHA256_LEN);
     file->hashed = 1;
 
-    ngx_http_sluice_part_shrink(part);
+    now = ngx_http_sluice_record_now();
 
-    now = ngx_http_sluice_part_now();
-
-    msg->headers = ngx_http_sluice_part_headers(up, now);
+    msg->headers = ngx_http_sluice_part_headers(form, now);
     if (msg->headers == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(msg->key, file->sha256, SLUICE_SHA256_HEX);
-    msg->topic = up->slcf->topic;
+    ngx_http_sluice_store_close(&part->store);
+
+    ngx_memcpy(part->key, file->sha256, SLUICE_SHA256_HEX);
+
+    msg->topic = form->upload.slcf->topic;
+    msg->key = part->key;
+    msg->key_len = SLUICE_SHA256_HEX;
     msg->value = part->store.data;
     msg->len = part->store.len;
     msg->time_ms = now;
     msg->done = ngx_http_sluice_part_done;
 
-    part->smcf->partial_used -= part->store.size;
-    part->smcf->inflight_used += part->store.size;
-    part->sent = 1;
-
-    ngx_queue_insert_tail(&up->sent, &part->queue);
+    ngx_queue_insert_tail(&form->upload.sent, &part->queue);
 
     ngx_http_sluice_kafka_send(msg);
 
     return NGX_OK;
+}
+
+
+static ngx_http_sluice_headers_t *
+ngx_http_sluice_part_headers(ngx_http_sluice_form_t *form, int64_t now)
+{
+    u_char                      size[NGX_OFF_T_LEN];
+    ngx_http_sluice_file_t     *file;
+    ngx_http_sluice_headers_t  *h;
+
+    file = form->file;
+
+    h = ngx_http_sluice_record_common(&form->upload, SLUICE_TYPE_FILE,
+                                      file->number, now,
+                                      NGX_HTTP_SLUICE_PART_HEADERS);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_sluice_record_add(h, SLUICE_H_SUBJECT, file->name.data,
+                                   file->name.data + file->name.len)
+        || ngx_http_sluice_record_add(h, SLUICE_H_CONTENT_TYPE,
+                                   (u_char *) file->type,
+                                   (u_char *) file->type
+                                   + ngx_strlen(file->type))
+        || ngx_http_sluice_record_add(h, SLUICE_H_SHA256, file->sha256,
+                                   file->sha256 + SLUICE_SHA256_HEX)
+        || ngx_http_sluice_record_add(h, SLUICE_H_SIZE, size,
+                                   ngx_sprintf(size, "%O", file->size))
+        || ngx_http_sluice_record_add(h, SLUICE_H_FIELD, file->field.data,
+                                   file->field.data + file->field.len))
+    {
+        ngx_http_sluice_kafka_headers_free(h);
+        return NULL;
+    }
+
+    return h;
 }
 
 
@@ -401,23 +426,21 @@ ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
 
     case NGX_HTTP_SLUICE_DELIVERED:
         file->status = NGX_HTTP_SLUICE_FILE_ACCEPTED;
+        ngx_http_sluice_count(accepted, 1);
         break;
 
     case NGX_HTTP_SLUICE_TOO_LARGE:
-        file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
-        file->reason = "too_large";
-        file->refusal = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        ngx_http_sluice_part_reject(file, NGX_HTTP_SLUICE_TOO_LARGE_FILE);
         break;
 
     case NGX_HTTP_SLUICE_REFUSED:
-        file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
-        file->reason = "unavailable";
-        file->refusal = NGX_HTTP_SERVICE_UNAVAILABLE;
+        ngx_http_sluice_part_reject(file, NGX_HTTP_SLUICE_UNAVAILABLE);
         up->unavailable = 1;
         break;
 
     case NGX_HTTP_SLUICE_UNKNOWN:
         file->status = NGX_HTTP_SLUICE_FILE_UNKNOWN;
+        ngx_http_sluice_count(unknown, 1);
         up->unavailable = 1;
         break;
     }
@@ -428,34 +451,46 @@ ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
 
 /* The arriving file is refused alone: its bytes go at once. */
 static void
-ngx_http_sluice_part_refuse(ngx_http_sluice_upload_t *up, const char *reason,
-    ngx_uint_t status)
+ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
+    ngx_http_sluice_reason_e reason)
 {
-    up->file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
-    up->file->reason = reason;
-    up->file->refusal = status;
+    ngx_http_sluice_part_reject(form->file, reason);
 
-    ngx_http_sluice_part_free(up->part);
-    up->part = NULL;
+    ngx_http_sluice_part_free(form->part);
+    form->part = NULL;
+}
+
+
+static void
+ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
+    ngx_http_sluice_reason_e reason)
+{
+    file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
+    file->reason = reason;
+
+    ngx_http_sluice_count(rejected[reason], 1);
 }
 
 
 void
-ngx_http_sluice_part_drop(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_part_drop(ngx_http_sluice_form_t *form)
 {
-    if (up->part != NULL) {
-        ngx_http_sluice_part_refuse(up, "incomplete", NGX_HTTP_BAD_REQUEST);
+    if (form->part != NULL) {
+        ngx_http_sluice_part_refuse(form, NGX_HTTP_SLUICE_INCOMPLETE);
     }
 
-    up->file = NULL;
+    form->file = NULL;
 }
 
 
 void
-ngx_http_sluice_part_detach(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
 {
-    ngx_queue_t             *q;
-    ngx_http_sluice_part_t  *part;
+    ngx_queue_t               *q;
+    ngx_http_sluice_part_t    *part;
+    ngx_http_sluice_upload_t  *up;
+
+    up = &form->upload;
 
     while (!ngx_queue_empty(&up->sent)) {
 
@@ -467,14 +502,14 @@ ngx_http_sluice_part_detach(ngx_http_sluice_upload_t *up)
         up->unavailable = 1;
 
         if (ngx_http_sluice_kafka_cancel(&part->msg) == NGX_OK) {
-            part->file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
-            part->file->reason = "unavailable";
-            part->file->refusal = NGX_HTTP_SERVICE_UNAVAILABLE;
+            ngx_http_sluice_part_reject(part->file,
+                                        NGX_HTTP_SLUICE_UNAVAILABLE);
             ngx_http_sluice_part_free(part);
             continue;
         }
 
         part->file->status = NGX_HTTP_SLUICE_FILE_UNKNOWN;
+        ngx_http_sluice_count(unknown, 1);
     }
 }
 
@@ -482,95 +517,7 @@ ngx_http_sluice_part_detach(ngx_http_sluice_upload_t *up)
 static void
 ngx_http_sluice_part_free(ngx_http_sluice_part_t *part)
 {
-    ngx_http_sluice_main_conf_t  *smcf;
-
-    smcf = part->smcf;
-
-    if (part->sent) {
-        smcf->inflight_used -= part->store.size;
-
-    } else {
-        smcf->partial_used -= part->store.size;
-    }
-
-    if (!ngx_queue_empty(&smcf->held)) {
-        ngx_post_event(&smcf->resume, &ngx_posted_events);
-    }
-
-    if (part->store.data != NULL) {
-        ngx_free(part->store.data);
-    }
+    ngx_http_sluice_store_free(&part->store);
 
     ngx_free(part);
-}
-
-
-/* max: as large as the part may become, so no larger store is of use. */
-static ngx_int_t
-ngx_http_sluice_part_store(ngx_http_sluice_part_t *part, const u_char *bytes,
-    size_t len, size_t max)
-{
-    size_t                    size;
-    u_char                   *data;
-    ngx_http_sluice_store_t  *store;
-
-    store = &part->store;
-
-    if (store->size - store->len < len) {
-
-        size = store->size ? store->size * 2 : NGX_HTTP_SLUICE_PART_FIRST;
-        size = ngx_max(size, store->len + len);
-        size = ngx_min(size, max);
-
-        data = realloc(store->data, size);
-        if (data == NULL) {
-            ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
-                          "sluice: realloc(%uz) failed", size);
-            return NGX_ERROR;
-        }
-
-        part->smcf->partial_used += size - store->size;
-        store->data = data;
-        store->size = size;
-    }
-
-    ngx_memcpy(store->data + store->len, bytes, len);
-    store->len += len;
-
-    return NGX_OK;
-}
-
-
-/* Small files come in great numbers, and a whole store counts. */
-static void
-ngx_http_sluice_part_shrink(ngx_http_sluice_part_t *part)
-{
-    u_char                   *data;
-    ngx_http_sluice_store_t  *store;
-
-    store = &part->store;
-
-    if (store->size / 2 < store->len) {
-        return;
-    }
-
-    data = realloc(store->data, store->len);
-    if (data == NULL) {
-        return;
-    }
-
-    part->smcf->partial_used -= store->size - store->len;
-    store->data = data;
-    store->size = store->len;
-}
-
-
-static int64_t
-ngx_http_sluice_part_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (int64_t) tp->sec * 1000 + tp->msec;
 }

@@ -1,20 +1,14 @@
 /*
  * ngx_http_sluice_reply.c: the only place where a body of ours is written.
  *
- * Owns JSON and RFC 9457 problem+json out, and the verdict on an upload whose
- * files are all known: 202, 303 or the matching error.  Does not read bodies
- * and does not finalize; the caller passes on what is returned.
- *
- * A 202 never hides a file that may be lost: when a file failed by our fault,
- * or its fate isn't known, the answer is 503, with every file's own status.
+ * Owns JSON and RFC 9457 problem+json out, and the redirect of a page's form.
+ * Does not read bodies, does not judge and does not finalize: the caller
+ * passes on what is returned.
  */
 
 #include "ngx_http_sluice.h"
 
 #define NGX_HTTP_SLUICE_RETRY_AFTER  5       /* seconds */
-
-/* an entry of "files" but for its name: names, marks, the longest values */
-#define NGX_HTTP_SLUICE_REPLY_ENTRY  320
 
 
 static ngx_int_t ngx_http_sluice_reply_problem(ngx_http_request_t *r,
@@ -22,13 +16,6 @@ static ngx_int_t ngx_http_sluice_reply_problem(ngx_http_request_t *r,
     ngx_str_t *detail, ngx_uint_t retry_after, ngx_str_t *members);
 static ngx_int_t ngx_http_sluice_reply_send(ngx_http_request_t *r,
     ngx_uint_t status, const char *type, ngx_str_t *body);
-static ngx_int_t ngx_http_sluice_reply_members(ngx_http_sluice_upload_t *up,
-    ngx_str_t *members);
-static u_char *ngx_http_sluice_reply_entry(u_char *p,
-    ngx_http_sluice_upload_t *up, ngx_http_sluice_file_t *file);
-static void ngx_http_sluice_reply_judge(ngx_http_sluice_upload_t *up);
-static ngx_int_t ngx_http_sluice_reply_redirect(
-    ngx_http_sluice_upload_t *up);
 static ngx_uint_t ngx_http_sluice_reply_html(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_reply_quality(ngx_str_t *accept,
     const char *type);
@@ -158,35 +145,20 @@ ngx_http_sluice_reply_send(ngx_http_request_t *r, ngx_uint_t status,
 
 
 ngx_int_t
-ngx_http_sluice_reply_files(ngx_http_sluice_upload_t *up)
+ngx_http_sluice_reply_upload(ngx_http_sluice_upload_t *up,
+    ngx_str_t *members)
 {
     u_char     *p;
-    ngx_int_t   rc;
-    ngx_str_t   members, body;
-
-    ngx_http_sluice_reply_judge(up);
-
-    if (up->status == NGX_HTTP_ACCEPTED && up->slcf->redirect != NULL
-        && ngx_http_sluice_reply_html(up->request))
-    {
-        rc = ngx_http_sluice_reply_redirect(up);
-        if (rc != NGX_DECLINED) {
-            return rc;
-        }
-    }
-
-    if (ngx_http_sluice_reply_members(up, &members) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ngx_str_t   body;
 
     if (up->status != NGX_HTTP_ACCEPTED) {
         return ngx_http_sluice_reply_problem(up->request, up->status,
                          up->slug, up->title, &up->detail,
                          (up->status == NGX_HTTP_SERVICE_UNAVAILABLE)
-                         ? NGX_HTTP_SLUICE_RETRY_AFTER : 0, &members);
+                         ? NGX_HTTP_SLUICE_RETRY_AFTER : 0, members);
     }
 
-    body.len = members.len + 2;
+    body.len = members->len + 2;
     body.data = ngx_pnalloc(up->request->pool, body.len);
     if (body.data == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -194,162 +166,14 @@ ngx_http_sluice_reply_files(ngx_http_sluice_upload_t *up)
 
     p = body.data;
     *p++ = '{';
-    p = ngx_cpymem(p, members.data, members.len);
+    p = ngx_cpymem(p, members->data, members->len);
     *p = '}';
 
     return ngx_http_sluice_json(up->request, NGX_HTTP_ACCEPTED, &body);
 }
 
 
-/* Sets up->status and, for an error, its words. */
-static void
-ngx_http_sluice_reply_judge(ngx_http_sluice_upload_t *up)
-{
-    ngx_uint_t               i, accepted, refusal;
-    ngx_list_part_t         *part;
-    ngx_http_sluice_file_t  *file;
-
-    if (up->status != 0) {
-        return;
-    }
-
-    if (up->unavailable) {
-        up->status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        up->slug = "unavailable";
-        up->title = "Files could not be stored";
-        ngx_str_set(&up->detail, "Not every file is known to be stored: see "
-                    "the status of each.");
-        return;
-    }
-
-    accepted = 0;
-    refusal = 0;
-
-    for (part = &up->files.part; part != NULL; part = part->next) {
-        file = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-
-            if (file[i].status == NGX_HTTP_SLUICE_FILE_ACCEPTED) {
-                accepted++;
-                continue;
-            }
-
-            refusal = (refusal == 0 || refusal == file[i].refusal)
-                      ? file[i].refusal : 422;
-        }
-    }
-
-    if (accepted > 0) {
-        up->status = NGX_HTTP_ACCEPTED;
-        return;
-    }
-
-    if (refusal == 0) {
-        up->status = 422;
-        up->slug = "no-files";
-        up->title = "No file in the form";
-        ngx_str_set(&up->detail, "The form has no part with a filename.");
-        return;
-    }
-
-    up->status = refusal;
-    up->slug = "all-rejected";
-    up->title = "No file was accepted";
-    ngx_str_set(&up->detail, "Every file was rejected: see the reason of "
-                "each.");
-}
-
-
-/* "upload":...,"files":[...] */
-static ngx_int_t
-ngx_http_sluice_reply_members(ngx_http_sluice_upload_t *up,
-    ngx_str_t *members)
-{
-    size_t                   len;
-    u_char                  *p;
-    ngx_uint_t               i;
-    ngx_list_part_t         *part;
-    ngx_http_sluice_file_t  *file;
-
-    len = sizeof("\"upload\":\"\",\"files\":[]") + NGX_HTTP_SLUICE_UUID_LEN;
-
-    for (part = &up->files.part; part != NULL; part = part->next) {
-        file = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            len += NGX_HTTP_SLUICE_REPLY_ENTRY + file[i].name.len
-                   + ngx_escape_json(NULL, file[i].name.data,
-                                     file[i].name.len);
-        }
-    }
-
-    p = ngx_pnalloc(up->request->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    members->data = p;
-
-    p = ngx_sprintf(p, "\"upload\":\"%*s\",\"files\":[",
-                    (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid);
-
-    for (part = &up->files.part; part != NULL; part = part->next) {
-        file = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (p[-1] == '}') {
-                *p++ = ',';
-            }
-
-            p = ngx_http_sluice_reply_entry(p, up, &file[i]);
-        }
-    }
-
-    *p++ = ']';
-    members->len = p - members->data;
-
-    return NGX_OK;
-}
-
-
-static u_char *
-ngx_http_sluice_reply_entry(u_char *p, ngx_http_sluice_upload_t *up,
-    ngx_http_sluice_file_t *file)
-{
-    p = ngx_sprintf(p, "{\"id\":\"%*s/%ui\",\"name\":\"",
-                    (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid,
-                    file->number);
-
-    p = (u_char *) ngx_escape_json(p, file->name.data, file->name.len);
-    *p++ = '"';
-
-    if (file->type != NULL) {
-        p = ngx_sprintf(p, ",\"type\":\"%s\"", file->type);
-    }
-
-    if (file->hashed) {
-        p = ngx_sprintf(p, ",\"size\":%uz,\"sha256\":\"%*s\"", file->size,
-                        (size_t) SLUICE_SHA256_HEX, file->sha256);
-    }
-
-    switch (file->status) {
-
-    case NGX_HTTP_SLUICE_FILE_ACCEPTED:
-        return ngx_sprintf(p, ",\"status\":\"accepted\"}");
-
-    case NGX_HTTP_SLUICE_FILE_REJECTED:
-        return ngx_sprintf(p, ",\"status\":\"rejected\",\"reason\":\"%s\"}",
-                           file->reason);
-
-    default:
-        return ngx_sprintf(p, ",\"status\":\"unknown\"}");
-    }
-}
-
-
-/* NGX_DECLINED: the value can't be sent, answer as to any other client. */
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_reply_redirect(ngx_http_sluice_upload_t *up)
 {
     u_char              *p;
@@ -358,6 +182,10 @@ ngx_http_sluice_reply_redirect(ngx_http_sluice_upload_t *up)
     ngx_http_request_t  *r;
 
     r = up->request;
+
+    if (up->slcf->redirect == NULL || !ngx_http_sluice_reply_html(r)) {
+        return NGX_DECLINED;
+    }
 
     if (ngx_http_complex_value(r, up->slcf->redirect, &value) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

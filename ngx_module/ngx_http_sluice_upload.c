@@ -17,14 +17,10 @@
 #define NGX_HTTP_SLUICE_UPLOAD_RETRY    5            /* seconds */
 
 
-static ngx_int_t ngx_http_sluice_upload_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_upload_post(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
-static ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
-    ngx_uint_t status, const char *slug, const char *title,
-    const char *detail);
 static ngx_int_t ngx_http_sluice_upload_begin(ngx_http_request_t *r,
-    sluice_multipart_str_t *boundary, ngx_str_t *customer);
+    ngx_str_t *customer);
 static ngx_http_sluice_upload_t *ngx_http_sluice_upload_create(
     ngx_http_request_t *r);
 static void ngx_http_sluice_upload_traceparent(ngx_http_request_t *r,
@@ -34,71 +30,6 @@ static void ngx_http_sluice_upload_deadline(ngx_event_t *ev);
 static void ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_cleanup(void *data);
-
-
-static const sluice_multipart_events_t  ngx_http_sluice_upload_events = {
-    ngx_http_sluice_part_begin,
-    ngx_http_sluice_part_data,
-    ngx_http_sluice_part_end
-};
-
-
-char *
-ngx_http_sluice_upload_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_sluice_loc_conf_t *slcf = conf;
-
-    size_t                        i;
-    ngx_str_t                    *value, topic;
-    ngx_http_core_loc_conf_t     *clcf;
-    ngx_http_sluice_main_conf_t  *smcf;
-
-    if (slcf->topic != NULL) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strncmp(value[2].data, "topic=", 6) != 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\", expected topic=NAME",
-                           &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    topic.data = value[2].data + 6;
-    topic.len = value[2].len - 6;
-
-    for (i = 0; i < topic.len; i++) {
-        if (ngx_strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                       "0123456789._-", topic.data[i])
-            == NULL)
-        {
-            break;
-        }
-    }
-
-    if (i < topic.len || topic.len == 0 || topic.len > 249) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid topic name \"%V\"", &topic);
-        return NGX_CONF_ERROR;
-    }
-
-    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
-
-    slcf->topic = ngx_http_sluice_kafka_topic(cf, smcf, &value[1], &topic);
-    if (slcf->topic == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    slcf->conf_file = cf->conf_file->file.name.data;
-    slcf->conf_line = cf->conf_file->line;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    clcf->handler = ngx_http_sluice_upload_handler;
-
-    return NGX_CONF_OK;
-}
 
 
 void
@@ -114,7 +45,7 @@ ngx_http_sluice_upload_init(ngx_http_sluice_main_conf_t *smcf,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_upload_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
@@ -161,15 +92,13 @@ ngx_http_sluice_upload_handler(ngx_http_request_t *r)
 }
 
 
-/* All that can be known before the body. */
+/* All that can be known before the body, whatever its format. */
 static ngx_int_t
 ngx_http_sluice_upload_post(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf)
 {
-    ngx_int_t                rc;
-    ngx_str_t                customer, *type;
-    const char              *why;
-    sluice_multipart_str_t   boundary;
+    ngx_int_t  rc;
+    ngx_str_t  customer;
 
     rc = ngx_http_sluice_tenant_get(r, &customer);
 
@@ -183,38 +112,17 @@ ngx_http_sluice_upload_post(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = -1;
-
-    if (r->headers_in.content_type != NULL) {
-        type = &r->headers_in.content_type->value;
-        rc = sluice_multipart_boundary((char *) type->data, type->len,
-                                       &boundary, &why);
-    }
-
-    if (rc == -1) {
-        return ngx_http_sluice_upload_refuse(r,
-                            NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                            "content-type", "Not multipart/form-data",
-                            "Files are taken as multipart/form-data.");
-    }
-
-    if (rc != 0) {
-        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_BAD_REQUEST,
-                            "malformed", "Malformed body", why);
-    }
-
     if (!ngx_http_sluice_kafka_ready(slcf->topic)) {
         return ngx_http_sluice_upload_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE,
-                            "unavailable", "Files could not be stored",
+                            "unavailable", "Nothing can be stored now",
                             "No broker answers.");
     }
 
-    return ngx_http_sluice_upload_begin(r, &boundary, &customer);
+    return ngx_http_sluice_upload_begin(r, &customer);
 }
 
 
-/* Before the body: a client that asked with Expect never sends it. */
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_upload_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *slug, const char *title, const char *detail)
 {
@@ -244,12 +152,10 @@ ngx_http_sluice_upload_refuse(ngx_http_request_t *r, ngx_uint_t status,
 
 
 static ngx_int_t
-ngx_http_sluice_upload_begin(ngx_http_request_t *r,
-    sluice_multipart_str_t *boundary, ngx_str_t *customer)
+ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
 {
-    ngx_int_t                    rc;
-    ngx_http_sluice_upload_t    *up;
-    sluice_multipart_limits_t    limits;
+    ngx_int_t                  rc;
+    ngx_http_sluice_upload_t  *up;
 
     up = ngx_http_sluice_upload_create(r);
     if (up == NULL) {
@@ -258,13 +164,21 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r,
 
     up->customer = *customer;
     ngx_http_sluice_upload_traceparent(r, &up->traceparent);
+    ngx_http_sluice_record_uuid(up->uuid, ngx_http_sluice_record_now());
 
-    /* sluice_max_files is to be what a client with many files runs into */
-    ngx_memzero(&limits, sizeof(sluice_multipart_limits_t));
-    limits.parts = ngx_max(up->slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
+    rc = up->format->open(up);
 
-    sluice_multipart_init(&up->parser, boundary, &limits,
-                          &ngx_http_sluice_upload_events, up);
+    if (rc == NGX_DECLINED) {
+        ngx_http_sluice_upload_detach(up);
+        return ngx_http_sluice_upload_refuse(r, up->status, up->slug,
+                                             up->title,
+                                             (char *) up->detail.data);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_sluice_upload_detach(up);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_http_set_ctx(r, up, ngx_http_sluice_module);
 
@@ -286,35 +200,29 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r,
 static ngx_http_sluice_upload_t *
 ngx_http_sluice_upload_create(ngx_http_request_t *r)
 {
-    ngx_http_cleanup_t        *cln;
-    ngx_http_sluice_upload_t  *up;
+    ngx_http_cleanup_t          *cln;
+    ngx_http_sluice_upload_t    *up;
+    ngx_http_sluice_loc_conf_t  *slcf;
 
-    up = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_upload_t));
-    if (up == NULL) {
-        return NULL;
-    }
-
-    up->request = r;
-    up->smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
-    up->slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-    up->reported = ngx_http_sluice_upload_reported;
-
-    ngx_queue_init(&up->sent);
-
-    if (ngx_list_init(&up->files, r->pool, 8, sizeof(ngx_http_sluice_file_t))
-        != NGX_OK)
-    {
-        return NULL;
-    }
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
         return NULL;
     }
 
-    if (ngx_http_sluice_part_open(up) != NGX_OK) {
+    up = ngx_pcalloc(r->pool, slcf->format->size);
+    if (up == NULL) {
         return NULL;
     }
+
+    up->request = r;
+    up->smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+    up->slcf = slcf;
+    up->format = slcf->format;
+    up->reported = ngx_http_sluice_upload_reported;
+
+    ngx_queue_init(&up->sent);
 
     cln->handler = ngx_http_sluice_upload_cleanup;
     cln->data = up;
@@ -326,6 +234,9 @@ ngx_http_sluice_upload_create(ngx_http_request_t *r)
     up->age = up->smcf->uploads++;
     up->is_reading = 1;
     ngx_queue_insert_tail(&up->smcf->reading, &up->queue);
+
+    ngx_http_sluice_count(uploads, 1);
+    ngx_http_sluice_count(open, 1);
 
     return up;
 }
@@ -391,7 +302,7 @@ ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up)
     c = r->connection;
 
     ngx_http_sluice_upload_leave(up);
-    ngx_http_sluice_part_drop(up);
+    up->format->drop(up);
 
     if (ngx_queue_empty(&up->sent)) {
         ngx_http_sluice_upload_answer(up);
@@ -400,8 +311,8 @@ ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up)
 
     up->waiting = 1;
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "sluice: upload waits for reports, files %ui", up->nfiles);
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "sluice: upload waits for reports");
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
@@ -464,6 +375,7 @@ ngx_http_sluice_upload_deadline(ngx_event_t *ev)
                   up->is_held ? "held" : "waiting");
 
     up->unavailable = 1;
+    ngx_http_sluice_count(timeouts, 1);
 
     ngx_http_sluice_upload_answer(up);
 
@@ -486,7 +398,7 @@ ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up)
         r->keepalive = 0;
     }
 
-    ngx_http_finalize_request(r, ngx_http_sluice_reply_files(up));
+    ngx_http_finalize_request(r, up->format->reply(up));
 }
 
 
@@ -500,6 +412,7 @@ ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up)
     if (up->is_held) {
         ngx_queue_remove(&up->held);
         up->is_held = 0;
+        ngx_http_sluice_count(held, -1);
     }
 
     if (up->is_reading) {
@@ -536,9 +449,11 @@ ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up)
     }
 
     ngx_http_sluice_upload_leave(up);
-    ngx_http_sluice_part_drop(up);
-    ngx_http_sluice_part_detach(up);
-    ngx_http_sluice_part_close(up);
+
+    up->format->drop(up);
+    up->format->detach(up);
+
+    ngx_http_sluice_count(open, -1);
 }
 
 
@@ -549,9 +464,10 @@ ngx_http_sluice_upload_cleanup(void *data)
 
     if (!up->done) {
         ngx_log_error(NGX_LOG_INFO, up->request->connection->log, 0,
-                      "sluice: client gone upload=%*s files=%ui",
-                      (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid,
-                      up->nfiles);
+                      "sluice: client gone upload=%*s",
+                      (size_t) NGX_HTTP_SLUICE_UUID_LEN, up->uuid);
+
+        ngx_http_sluice_count(aborted, 1);
     }
 
     ngx_http_sluice_upload_detach(up);

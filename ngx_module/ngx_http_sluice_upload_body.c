@@ -1,9 +1,9 @@
 /*
  * ngx_http_sluice_upload_body.c: the body of an upload, as it arrives.
  *
- * Owns the unbuffered read loop that feeds the parser, and holding clients
- * back while a budget is full.  Does not parse; what comes after the body, or
- * after an error in it, is ngx_http_sluice_upload.c's.
+ * Owns the unbuffered read loop that feeds the body's format, and holding
+ * clients back while a budget is full.  Does not parse; what comes after the
+ * body, or after an error in it, is ngx_http_sluice_upload.c's.
  *
  * nginx owns every buffer and uses it again: what is to stay is copied or
  * hashed before the next read.  A client is held back by not reading: TCP's
@@ -20,10 +20,6 @@ static ngx_int_t ngx_http_sluice_upload_consume(
     ngx_http_sluice_upload_t *up);
 static ngx_int_t ngx_http_sluice_upload_consume_file(
     ngx_http_sluice_upload_t *up, ngx_buf_t *b);
-static ngx_int_t ngx_http_sluice_upload_feed(ngx_http_sluice_upload_t *up,
-    u_char *bytes, size_t len);
-static ngx_int_t ngx_http_sluice_upload_judge(ngx_http_sluice_upload_t *up,
-    sluice_multipart_rc_e rc);
 static ngx_uint_t ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_held(ngx_http_request_t *r);
@@ -51,8 +47,7 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
         rc = ngx_http_sluice_upload_consume(up);
 
         if (rc == NGX_OK && !r->reading_body) {
-            rc = ngx_http_sluice_upload_judge(up,
-                                      sluice_multipart_finish(&up->parser));
+            rc = up->format->finish(up);
             if (rc == NGX_OK) {
                 rc = NGX_DECLINED;
             }
@@ -122,7 +117,7 @@ ngx_http_sluice_upload_consume(ngx_http_sluice_upload_t *up)
             rc = ngx_http_sluice_upload_consume_file(up, b);
 
         } else if (rc == NGX_OK) {
-            rc = ngx_http_sluice_upload_feed(up, b->pos, b->last - b->pos);
+            rc = up->format->feed(up, b->pos, b->last - b->pos);
         }
 
         /* a mirror's copy of the request reads the same buffers */
@@ -180,57 +175,10 @@ ngx_http_sluice_upload_consume_file(ngx_http_sluice_upload_t *up,
             return NGX_ERROR;
         }
 
-        rc = ngx_http_sluice_upload_feed(up, bytes, n);
+        rc = up->format->feed(up, bytes, n);
     }
 
     return rc;
-}
-
-
-static ngx_int_t
-ngx_http_sluice_upload_feed(ngx_http_sluice_upload_t *up, u_char *bytes,
-    size_t len)
-{
-    return ngx_http_sluice_upload_judge(up,
-                 sluice_multipart_feed(&up->parser, (char *) bytes, len));
-}
-
-
-static ngx_int_t
-ngx_http_sluice_upload_judge(ngx_http_sluice_upload_t *up,
-    sluice_multipart_rc_e rc)
-{
-    switch (rc) {
-
-    case SLUICE_MULTIPART_MORE:
-    case SLUICE_MULTIPART_END:
-        return NGX_OK;
-
-    case SLUICE_MULTIPART_STOP:
-        return (up->status != 0) ? NGX_DECLINED : NGX_ERROR;
-
-    case SLUICE_MULTIPART_LIMIT:
-        up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-        up->slug = "limit";
-        up->title = "Over a limit";
-        break;
-
-    case SLUICE_MULTIPART_ENCODING:
-        up->status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
-        up->slug = "encoding";
-        up->title = "Encoding not supported";
-        break;
-
-    default:
-        up->status = NGX_HTTP_BAD_REQUEST;
-        up->slug = "malformed";
-        up->title = "Malformed body";
-    }
-
-    up->detail.data = (u_char *) sluice_multipart_why(&up->parser);
-    up->detail.len = ngx_strlen(up->detail.data);
-
-    return NGX_DECLINED;
 }
 
 
@@ -293,6 +241,7 @@ ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
 
     ngx_queue_insert_after(q, &up->held);
     up->is_held = 1;
+    ngx_http_sluice_count(held, 1);
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
 
@@ -358,6 +307,7 @@ ngx_http_sluice_upload_resume(ngx_event_t *ev)
 
         ngx_queue_remove(&up->held);
         up->is_held = 0;
+        ngx_http_sluice_count(held, -1);
 
         r = up->request;
         c = r->connection;

@@ -23,8 +23,11 @@ DOORS = {
                    "tests/"],
     "hiredis/": ["processor/io/redis", "tests/"],
     "ini.h": ["processor/base/conf", "tests/"],
-    "openssl/": ["ngx_module/ngx_http_sluice_part", "processor/core/",
-                 "ngx_module/ngx_http_sluice.h", "tests/"],
+    "openssl/": ["ngx_module/ngx_http_sluice_part",
+                 "ngx_module/ngx_http_sluice_record", "processor/core/",
+                 "ngx_module/ngx_http_sluice.h", "ngx_module/jwk_key",
+                 "tests/"],
+    "jansson.h": ["ngx_module/jw", "tests/"],
     "systemd/": ["processor/main", "tests/"],
     "pthread.h": ["processor/main", "processor/base/", "processor/lane/",
                   "processor/io/", "tests/"],
@@ -45,8 +48,9 @@ PROCESSOR = {
 
 # The module's files, the higher calling the lower.  Names begin with their
 # file's, so a call tells its target.
-RANK = {"module": 0, "upload": 1, "summary": 1, "part": 2, "reply": 3,
-        "origin": 2, "tenant": 2, "pg": 2, "kafka": 3}
+RANK = {"module": 0, "form": 1, "event": 1, "conf": 2, "upload": 3,
+        "summary": 3, "part": 3, "origin": 4, "tenant": 4, "pg": 4,
+        "record": 4, "store": 5, "reply": 5, "kafka": 5, "metrics": 6}
 # What module.c lends to all: the module's own struct.
 LENT = {"ngx_http_sluice_module"}
 CALL = re.compile(r"\b(ngx_http_sluice_([a-z0-9]+)[a-z0-9_]*)\s*\(")

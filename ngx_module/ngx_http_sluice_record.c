@@ -1,9 +1,9 @@
 /*
- * ngx_http_sluice_part_record.c: the headers of the record a file becomes.
+ * ngx_http_sluice_record.c: the headers of the records that we send.
  *
  * Owns docs/design.md section 2 on this side: CloudEvents 1.0 in the Kafka
- * binding, binary mode, beside what the operator adds.  Does not touch the
- * file's bytes.
+ * binding, binary mode, beside what the operator adds.  Does not touch
+ * values.
  *
  * A client's words go through one function here, which makes them valid UTF-8
  * without control and bidirectional characters.
@@ -14,27 +14,23 @@
 
 #include <openssl/rand.h>
 
-/* ce_* headers of ours, content-type and traceparent */
-#define NGX_HTTP_SLUICE_PART_HEADERS  12
+/* those of common(), but for sluice_header's */
+#define NGX_HTTP_SLUICE_RECORD_HEADERS  8
 
 /* bytes of a value that the operator's sluice_header may give */
-#define NGX_HTTP_SLUICE_PART_VALUE  1024
+#define NGX_HTTP_SLUICE_RECORD_VALUE  1024
 
 
-typedef ngx_int_t (*ngx_http_sluice_header_pt)(
-    ngx_http_sluice_headers_t *headers, const char *name,
-    const u_char *value, const u_char *end);
-
-
-static ngx_int_t ngx_http_sluice_part_header(
-    ngx_http_sluice_headers_t *headers, const char *name,
-    const u_char *value, const u_char *end);
-static ngx_int_t ngx_http_sluice_part_own_headers(
-    ngx_http_sluice_upload_t *up, ngx_http_sluice_headers_t *headers);
+static ngx_int_t ngx_http_sluice_record_string(
+    ngx_http_sluice_headers_t *headers, const char *name, const char *value);
+static ngx_int_t ngx_http_sluice_record_str(
+    ngx_http_sluice_headers_t *headers, const char *name, ngx_str_t *value);
+static ngx_int_t ngx_http_sluice_record_own(ngx_http_sluice_upload_t *up,
+    ngx_http_sluice_headers_t *headers);
 
 
 ngx_int_t
-ngx_http_sluice_part_text(ngx_pool_t *pool, ngx_str_t *dst, size_t max,
+ngx_http_sluice_record_text(ngx_pool_t *pool, ngx_str_t *dst, size_t max,
     const char *src, size_t len)
 {
     dst->len = 0;
@@ -59,54 +55,44 @@ ngx_http_sluice_part_text(ngx_pool_t *pool, ngx_str_t *dst, size_t max,
 
 
 ngx_http_sluice_headers_t *
-ngx_http_sluice_part_headers(ngx_http_sluice_upload_t *up, int64_t now)
+ngx_http_sluice_record_common(ngx_http_sluice_upload_t *up, const char *type,
+    ngx_uint_t number, int64_t now, size_t n)
 {
     u_char                      id[NGX_HTTP_SLUICE_UUID_LEN + 1
                                    + NGX_INT_T_LEN];
     u_char                      time[sizeof("2025-01-31T12:00:30.012Z")];
-    u_char                      size[NGX_SIZE_T_LEN];
     ngx_tm_t                    tm;
-    ngx_http_sluice_file_t     *file;
-    ngx_http_sluice_header_pt   add = ngx_http_sluice_part_header;
     ngx_http_sluice_headers_t  *h;
 
-    file = up->file;
+    if (up->slcf->headers != NULL) {
+        n += up->slcf->headers->nelts;
+    }
 
-    h = ngx_http_sluice_kafka_headers(NGX_HTTP_SLUICE_PART_HEADERS);
+    h = ngx_http_sluice_kafka_headers(NGX_HTTP_SLUICE_RECORD_HEADERS + n);
     if (h == NULL) {
         return NULL;
     }
 
     ngx_gmtime(now / 1000, &tm);
 
-    if (add(h, SLUICE_H_SPECVERSION, (u_char *) SLUICE_SPECVERSION,
-            (u_char *) SLUICE_SPECVERSION + sizeof(SLUICE_SPECVERSION) - 1)
-        || add(h, SLUICE_H_TYPE, (u_char *) SLUICE_TYPE_FILE,
-               (u_char *) SLUICE_TYPE_FILE + sizeof(SLUICE_TYPE_FILE) - 1)
-        || add(h, SLUICE_H_SOURCE, up->slcf->source.data,
-               up->slcf->source.data + up->slcf->source.len)
-        || add(h, SLUICE_H_ID, id,
+    if (ngx_http_sluice_record_string(h, SLUICE_H_SPECVERSION,
+                                      SLUICE_SPECVERSION)
+        || ngx_http_sluice_record_string(h, SLUICE_H_TYPE, type)
+        || ngx_http_sluice_record_str(h, SLUICE_H_SOURCE, &up->slcf->source)
+        || ngx_http_sluice_record_add(h, SLUICE_H_ID, id,
                ngx_sprintf(id, "%*s/%ui", (size_t) NGX_HTTP_SLUICE_UUID_LEN,
-                           up->uuid, file->number))
-        || add(h, SLUICE_H_SUBJECT, file->name.data,
-               file->name.data + file->name.len)
-        || add(h, SLUICE_H_TIME, time,
+                           up->uuid, number))
+        || ngx_http_sluice_record_add(h, SLUICE_H_TIME, time,
                ngx_sprintf(time, "%4d-%02d-%02dT%02d:%02d:%02d.%03dZ",
                            tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
                            tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec,
                            (int) (now % 1000)))
-        || add(h, SLUICE_H_CONTENT_TYPE, (u_char *) file->type,
-               (u_char *) file->type + ngx_strlen(file->type))
-        || add(h, SLUICE_H_CUSTOMER, up->customer.data,
-               up->customer.data + up->customer.len)
-        || add(h, SLUICE_H_SHA256, file->sha256,
-               file->sha256 + SLUICE_SHA256_HEX)
-        || add(h, SLUICE_H_SIZE, size, ngx_sprintf(size, "%uz", file->size))
-        || add(h, SLUICE_H_FIELD, file->field.data,
-               file->field.data + file->field.len)
-        || add(h, SLUICE_H_TRACEPARENT, up->traceparent.data,
-               up->traceparent.data + up->traceparent.len)
-        || ngx_http_sluice_part_own_headers(up, h) != NGX_OK)
+        || ngx_http_sluice_record_str(h, SLUICE_H_CUSTOMER, &up->customer)
+        || ngx_http_sluice_record_str(h, SLUICE_H_TRACEPARENT,
+                                      &up->traceparent)
+        || ngx_http_sluice_record_str(h, SLUICE_H_IDEMPOTENCYKEY,
+                                      &up->idempotency)
+        || ngx_http_sluice_record_own(up, h))
     {
         ngx_http_sluice_kafka_headers_free(h);
         return NULL;
@@ -117,8 +103,8 @@ ngx_http_sluice_part_headers(ngx_http_sluice_upload_t *up, int64_t now)
 
 
 /* CloudEvents has no empty attributes: what is empty is left out. */
-static ngx_int_t
-ngx_http_sluice_part_header(ngx_http_sluice_headers_t *headers,
+ngx_int_t
+ngx_http_sluice_record_add(ngx_http_sluice_headers_t *headers,
     const char *name, const u_char *value, const u_char *end)
 {
     if (value == end) {
@@ -129,9 +115,27 @@ ngx_http_sluice_part_header(ngx_http_sluice_headers_t *headers,
 }
 
 
+static ngx_int_t
+ngx_http_sluice_record_string(ngx_http_sluice_headers_t *headers,
+    const char *name, const char *value)
+{
+    return ngx_http_sluice_kafka_header(headers, name, (u_char *) value,
+                                        ngx_strlen(value));
+}
+
+
+static ngx_int_t
+ngx_http_sluice_record_str(ngx_http_sluice_headers_t *headers,
+    const char *name, ngx_str_t *value)
+{
+    return ngx_http_sluice_record_add(headers, name, value->data,
+                                      value->data + value->len);
+}
+
+
 /* What the operator adds by sluice_header. */
 static ngx_int_t
-ngx_http_sluice_part_own_headers(ngx_http_sluice_upload_t *up,
+ngx_http_sluice_record_own(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_headers_t *headers)
 {
     ngx_str_t                  value, text;
@@ -148,11 +152,11 @@ ngx_http_sluice_part_own_headers(ngx_http_sluice_upload_t *up,
 
         if (ngx_http_complex_value(up->request, &own[i].value, &value)
             != NGX_OK
-            || ngx_http_sluice_part_text(up->request->pool, &text,
-                                         NGX_HTTP_SLUICE_PART_VALUE,
+            || ngx_http_sluice_record_text(up->request->pool, &text,
+                                         NGX_HTTP_SLUICE_RECORD_VALUE,
                                          (char *) value.data, value.len)
                != NGX_OK
-            || ngx_http_sluice_part_header(headers, (char *) own[i].key.data,
+            || ngx_http_sluice_record_add(headers, (char *) own[i].key.data,
                                            text.data, text.data + text.len)
                != NGX_OK)
         {
@@ -166,7 +170,7 @@ ngx_http_sluice_part_own_headers(ngx_http_sluice_upload_t *up,
 
 /* RFC 9562 5.7: ms since the epoch, then 74 random bits. */
 void
-ngx_http_sluice_part_uuid(u_char *text, int64_t now)
+ngx_http_sluice_record_uuid(u_char *text, int64_t now)
 {
     u_char      b[16], *p;
     ngx_uint_t  i;
@@ -194,4 +198,15 @@ ngx_http_sluice_part_uuid(u_char *text, int64_t now)
 
         p = ngx_hex_dump(p, &b[i], 1);
     }
+}
+
+
+int64_t
+ngx_http_sluice_record_now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (int64_t) tp->sec * 1000 + tp->msec;
 }

@@ -1,0 +1,203 @@
+/*
+ * ngx_http_sluice_form.c: multipart/form-data, the format of uploads.
+ *
+ * Owns the parser of a request and its limits, and says in HTTP's words what
+ * is wrong with a body.  What a file is, and what becomes of it, is
+ * ngx_http_sluice_part.c's; the answer ngx_http_sluice_form_reply.c's.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+static ngx_int_t ngx_http_sluice_form_open(ngx_http_sluice_upload_t *up);
+static ngx_int_t ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
+    sluice_multipart_str_t *boundary);
+static ngx_int_t ngx_http_sluice_form_feed(ngx_http_sluice_upload_t *up,
+    u_char *bytes, size_t len);
+static ngx_int_t ngx_http_sluice_form_finish(ngx_http_sluice_upload_t *up);
+static ngx_int_t ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
+    sluice_multipart_rc_e rc);
+static void ngx_http_sluice_form_drop(ngx_http_sluice_upload_t *up);
+static void ngx_http_sluice_form_detach(ngx_http_sluice_upload_t *up);
+
+
+static const ngx_http_sluice_format_t  ngx_http_sluice_form = {
+    sizeof(ngx_http_sluice_form_t),
+    ngx_http_sluice_form_open,
+    ngx_http_sluice_form_feed,
+    ngx_http_sluice_form_finish,
+    ngx_http_sluice_form_drop,
+    ngx_http_sluice_form_detach,
+    ngx_http_sluice_form_reply
+};
+
+
+static const sluice_multipart_events_t  ngx_http_sluice_form_events = {
+    ngx_http_sluice_part_begin,
+    ngx_http_sluice_part_data,
+    ngx_http_sluice_part_end
+};
+
+
+char *
+ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    return ngx_http_sluice_conf_topic(cf, conf, &value[1], &value[2],
+                                      &ngx_http_sluice_form);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_form_open(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
+
+    int                      rc;
+    ngx_str_t               *type;
+    const char              *why;
+    ngx_table_elt_t         *header;
+    sluice_multipart_str_t   boundary;
+
+    rc = -1;
+    header = up->request->headers_in.content_type;
+
+    if (header != NULL) {
+        type = &header->value;
+        rc = sluice_multipart_boundary((char *) type->data, type->len,
+                                       &boundary, &why);
+    }
+
+    if (rc == -1) {
+        up->status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+        up->slug = "content-type";
+        up->title = "Not multipart/form-data";
+        ngx_str_set(&up->detail, "Files are taken as multipart/form-data.");
+        return NGX_DECLINED;
+    }
+
+    if (rc != 0) {
+        up->status = NGX_HTTP_BAD_REQUEST;
+        up->slug = "malformed";
+        up->title = "Malformed body";
+        up->detail.data = (u_char *) why;
+        up->detail.len = ngx_strlen(why);
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_sluice_form_start(form, &boundary);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
+    sluice_multipart_str_t *boundary)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+    sluice_multipart_limits_t    limits;
+
+    slcf = form->upload.slcf;
+
+    form->max_file_size = slcf->max_file_size;
+    form->max_files = slcf->max_files;
+    form->types = slcf->types;
+
+    if (ngx_list_init(&form->files, form->upload.request->pool, 8,
+                      sizeof(ngx_http_sluice_file_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* sluice_max_files is to be what a client with many files runs into */
+    ngx_memzero(&limits, sizeof(sluice_multipart_limits_t));
+    limits.parts = ngx_max(slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
+
+    sluice_multipart_init(&form->parser, boundary, &limits,
+                          &ngx_http_sluice_form_events, form);
+
+    return ngx_http_sluice_part_open(form);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_form_feed(ngx_http_sluice_upload_t *up, u_char *bytes,
+    size_t len)
+{
+    ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
+
+    return ngx_http_sluice_form_parsed(form,
+               sluice_multipart_feed(&form->parser, (char *) bytes, len));
+}
+
+
+static ngx_int_t
+ngx_http_sluice_form_finish(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
+
+    return ngx_http_sluice_form_parsed(form,
+                                       sluice_multipart_finish(&form->parser));
+}
+
+
+static ngx_int_t
+ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
+    sluice_multipart_rc_e rc)
+{
+    ngx_http_sluice_upload_t  *up;
+
+    up = &form->upload;
+
+    switch (rc) {
+
+    case SLUICE_MULTIPART_MORE:
+    case SLUICE_MULTIPART_END:
+        return NGX_OK;
+
+    case SLUICE_MULTIPART_STOP:
+        return (up->status != 0) ? NGX_DECLINED : NGX_ERROR;
+
+    case SLUICE_MULTIPART_LIMIT:
+        up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        up->slug = "limit";
+        up->title = "Over a limit";
+        break;
+
+    case SLUICE_MULTIPART_ENCODING:
+        up->status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+        up->slug = "encoding";
+        up->title = "Encoding not supported";
+        break;
+
+    default:
+        up->status = NGX_HTTP_BAD_REQUEST;
+        up->slug = "malformed";
+        up->title = "Malformed body";
+    }
+
+    up->detail.data = (u_char *) sluice_multipart_why(&form->parser);
+    up->detail.len = ngx_strlen(up->detail.data);
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_sluice_form_drop(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_part_drop((ngx_http_sluice_form_t *) up);
+}
+
+
+static void
+ngx_http_sluice_form_detach(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
+
+    ngx_http_sluice_part_detach(form);
+    ngx_http_sluice_part_close(form);
+}
