@@ -44,6 +44,16 @@ sluice_multipart_fail(sluice_multipart_t *mp, sluice_multipart_rc_e rc,
 }
 
 
+static const char *
+sluice_multipart_over(sluice_multipart_t *mp, sluice_multipart_limit_e limit,
+    const char *why)
+{
+    mp->limit = limit;
+
+    return sluice_multipart_fail(mp, SLUICE_MULTIPART_LIMIT, why);
+}
+
+
 void
 sluice_multipart_init(sluice_multipart_t *mp,
     const sluice_multipart_str_t *boundary,
@@ -63,11 +73,12 @@ sluice_multipart_init(sluice_multipart_t *mp,
         mp->limits = *limits;
     }
 
-    if (mp->limits.header_bytes == 0
-        || mp->limits.header_bytes > SLUICE_MULTIPART_HEADER_MAX)
-    {
-        mp->limits.header_bytes = SLUICE_MULTIPART_HEADER_MAX;
+    if (mp->limits.header_bytes == 0) {
+        mp->limits.header_bytes = SLUICE_MULTIPART_HEADER_SIZE;
     }
+
+    mp->limits.header_bytes = sluice_multipart_min(mp->limits.header_bytes,
+                                                  SLUICE_MULTIPART_HEADER_MAX);
 
     if (mp->limits.header_total == 0) {
         mp->limits.header_total = SLUICE_MULTIPART_HEADER_TOTAL;
@@ -257,7 +268,7 @@ sluice_multipart_delimiter(sluice_multipart_t *mp, const char *p)
         }
 
         if (++mp->parts > mp->limits.parts) {
-            return sluice_multipart_fail(mp, SLUICE_MULTIPART_LIMIT,
+            return sluice_multipart_over(mp, SLUICE_MULTIPART_LIMIT_PARTS,
                                          "The body has too many parts.");
         }
 
@@ -330,22 +341,25 @@ static const char *
 sluice_multipart_header(sluice_multipart_t *mp, const char *p,
     const char *last)
 {
-    size_t       len, room;
+    size_t       len, room, total;
     const char  *lf, *line, *end;
 
     /* what is beyond the room is not looked at, so that splits don't matter */
 
-    room = sluice_multipart_min(mp->limits.header_bytes,
-                                mp->limits.header_total - mp->header_total)
+    total = mp->limits.header_total - mp->header_total;
+    room = sluice_multipart_min(mp->limits.header_bytes, total)
            - mp->header_len;
     len = sluice_multipart_min((size_t) (last - p), room);
 
     lf = memchr(p, '\n', len);
 
     if (lf == NULL && len < (size_t) (last - p)) {
-        return sluice_multipart_fail(mp, SLUICE_MULTIPART_LIMIT,
-                                     "The header of a part, or of all parts"
-                                     " together, is too long.");
+        return (mp->limits.header_bytes <= total)
+               ? sluice_multipart_over(mp, SLUICE_MULTIPART_LIMIT_HEADER,
+                                       "The header of a part is too long.")
+               : sluice_multipart_over(mp, SLUICE_MULTIPART_LIMIT_HEADER_TOTAL,
+                                       "The headers of all parts together are"
+                                       " too long.");
     }
 
     if (lf != NULL) {
@@ -374,7 +388,7 @@ sluice_multipart_header(sluice_multipart_t *mp, const char *p,
     }
 
     if (++mp->lines > SLUICE_MULTIPART_HEADERS_MAX) {
-        return sluice_multipart_fail(mp, SLUICE_MULTIPART_LIMIT,
+        return sluice_multipart_over(mp, SLUICE_MULTIPART_LIMIT_LINES,
                                      "A part has too many header lines.");
     }
 
@@ -391,7 +405,7 @@ sluice_multipart_epilogue(sluice_multipart_t *mp, const char *p,
     const char *last)
 {
     if ((size_t) (last - p) > SLUICE_MULTIPART_EPILOGUE_MAX - mp->skipped) {
-        return sluice_multipart_fail(mp, SLUICE_MULTIPART_LIMIT,
+        return sluice_multipart_over(mp, SLUICE_MULTIPART_LIMIT_EPILOGUE,
                                      "Too many bytes follow the last part.");
     }
 
@@ -462,4 +476,11 @@ const char *
 sluice_multipart_why(const sluice_multipart_t *mp)
 {
     return mp->why;
+}
+
+
+sluice_multipart_limit_e
+sluice_multipart_limit(const sluice_multipart_t *mp)
+{
+    return mp->limit;
 }

@@ -4,7 +4,7 @@
  * Bytes go in as they arrive, in slices of any size; events come out, with
  * slices of the same bytes.  Any split of the input gives the same headers and
  * the same concatenated part data.  The parser holds at most one part's header
- * block (SLUICE_MULTIPART_HEADER_MAX) and a partial delimiter; it never
+ * block and a partial delimiter; it never
  * allocates, logs or knows nginx.  RFC 7578 and RFC 2046 5.1.1; where the two
  * leave room it is strict: CRLF only, no folded headers, no NUL.
  */
@@ -19,13 +19,18 @@
 #pragma GCC visibility push(hidden)
 
 #define SLUICE_MULTIPART_BOUNDARY_MAX  70      /* RFC 2046 5.1.1 */
-#define SLUICE_MULTIPART_HEADER_MAX    4096    /* bytes of one part's headers */
 #define SLUICE_MULTIPART_HEADERS_MAX   16      /* header lines of one part */
-#define SLUICE_MULTIPART_HEADER_TOTAL  65536   /* header bytes of all parts */
 #define SLUICE_MULTIPART_PREAMBLE_MAX  1024    /* bytes before the first part */
 #define SLUICE_MULTIPART_EPILOGUE_MAX  65536   /* bytes after the last part */
 #define SLUICE_MULTIPART_PADDING_MAX   64      /* blanks after a delimiter */
-#define SLUICE_MULTIPART_PARTS         1000    /* parts, when not told else */
+
+/* When not told else, see sluice_multipart_limits_t. */
+#define SLUICE_MULTIPART_HEADER_SIZE   4096    /* bytes of one part's headers */
+#define SLUICE_MULTIPART_HEADER_TOTAL  65536   /* header bytes of all parts */
+#define SLUICE_MULTIPART_PARTS         1000
+
+/* The most that may be asked for: there is room for it in each parser. */
+#define SLUICE_MULTIPART_HEADER_MAX    8192
 
 typedef struct {
     const char  *data;                 /* borrowed; not NUL-terminated */
@@ -70,7 +75,17 @@ typedef enum {
                                     7bit, 8bit or binary: answer 415 */
 } sluice_multipart_rc_e;
 
-/* Runtime limits; zero means the compile-time maximum above. */
+/* Which limit it was. */
+typedef enum {
+    SLUICE_MULTIPART_LIMIT_NONE = 0,
+    SLUICE_MULTIPART_LIMIT_PARTS,
+    SLUICE_MULTIPART_LIMIT_HEADER,         /* bytes of one part's headers */
+    SLUICE_MULTIPART_LIMIT_HEADER_TOTAL,
+    SLUICE_MULTIPART_LIMIT_LINES,          /* of one part's headers */
+    SLUICE_MULTIPART_LIMIT_EPILOGUE
+} sluice_multipart_limit_e;
+
+/* Runtime limits; zero means the default above. */
 typedef struct {
     uint32_t  header_bytes;      /* of one part, <= ..._HEADER_MAX */
     uint32_t  header_total;      /* of all parts together */
@@ -78,8 +93,9 @@ typedef struct {
 } sluice_multipart_limits_t;
 
 /*
- * Held by value by the caller; the members are the parser's own.  About 4.5 KB,
- * nearly all of it the header block of the part at hand.
+ * Held by value by the caller; the members are the parser's own.  Nearly all of
+ * it is the header block of the part at hand, of which only what arrives is
+ * touched.
  */
 typedef struct {
     const sluice_multipart_events_t  *events;
@@ -88,6 +104,7 @@ typedef struct {
 
     sluice_multipart_limits_t  limits;
     sluice_multipart_rc_e      rc;            /* the last; errors stay */
+    sluice_multipart_limit_e   limit;         /* when rc is LIMIT */
     unsigned                   state;
 
     uint32_t  matched;           /* bytes of delim seen so far, held back */
@@ -149,6 +166,9 @@ sluice_multipart_rc_e sluice_multipart_finish(sluice_multipart_t *mp);
 
 /* One sentence for the client, static storage; "" before any error. */
 const char *sluice_multipart_why(const sluice_multipart_t *mp);
+
+/* Which limit was passed, once feed() returned LIMIT. */
+sluice_multipart_limit_e sluice_multipart_limit(const sluice_multipart_t *mp);
 
 #pragma GCC visibility pop
 

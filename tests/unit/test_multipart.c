@@ -467,6 +467,8 @@ test_epilogue_is_dropped_up_to_64_kb(void **state)
     assert_int_equal(sluice_multipart_finish(&parser), SLUICE_MULTIPART_END);
     assert_int_equal(feed(junk, 1), SLUICE_MULTIPART_LIMIT);
     assert_int_equal(sluice_multipart_finish(&parser), SLUICE_MULTIPART_LIMIT);
+    assert_int_equal(sluice_multipart_limit(&parser),
+                     SLUICE_MULTIPART_LIMIT_EPILOGUE);
     assert_string_equal(sluice_multipart_why(&parser),
                         "Too many bytes follow the last part.");
 
@@ -490,24 +492,56 @@ test_endless_escapes_in_a_header_are_refused_after_4_kb(void **state)
     start("b", NULL);
     assert_int_equal(feed(head, strlen(head)), SLUICE_MULTIPART_MORE);
     assert_int_equal(feed_until_refused("\\\"", &rc),
-                     SLUICE_MULTIPART_HEADER_MAX - (strlen(head) - 5));
+                     SLUICE_MULTIPART_HEADER_SIZE - (strlen(head) - 5));
     assert_int_equal(rc, SLUICE_MULTIPART_LIMIT);
+    assert_int_equal(sluice_multipart_limit(&parser),
+                     SLUICE_MULTIPART_LIMIT_HEADER);
     assert_int_equal(record.begun, 0);
 }
 
 
 static void
-test_header_limits_can_be_lowered(void **state)
+test_header_limits_can_be_set_up_to_8_kb(void **state)
 {
-    sluice_multipart_rc_e            rc;
-    const sluice_multipart_limits_t  limits = { .header_bytes = 100 };
+    unsigned                   i;
+    sluice_multipart_rc_e      rc;
+    sluice_multipart_limits_t  limits = { 0 };
+    static const unsigned      sizes[][2] = {
+        { 100, 100 }, { 5000, 5000 }, { 8192, 8192 }, { 1u << 20, 8192 }
+    };
 
     (void) state;
 
-    start("b", &limits);
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        limits.header_bytes = sizes[i][0];
+        start("b", &limits);
+        assert_int_equal(feed("--b\r\n", 5), SLUICE_MULTIPART_MORE);
+        assert_int_equal(feed_until_refused("X", &rc), sizes[i][1]);
+        assert_int_equal(rc, SLUICE_MULTIPART_LIMIT);
+        assert_int_equal(sluice_multipart_limit(&parser),
+                         SLUICE_MULTIPART_LIMIT_HEADER);
+    }
+}
+
+
+static void
+test_a_part_may_have_16_header_lines(void **state)
+{
+    unsigned           n;
+    static const char  line[] = "X: y\r\n";
+
+    (void) state;
+
+    start("b", NULL);
     assert_int_equal(feed("--b\r\n", 5), SLUICE_MULTIPART_MORE);
-    assert_int_equal(feed_until_refused("X", &rc), 100);
-    assert_int_equal(rc, SLUICE_MULTIPART_LIMIT);
+
+    for (n = 0; n < 16; n++) {
+        assert_int_equal(feed(line, strlen(line)), SLUICE_MULTIPART_MORE);
+    }
+
+    assert_int_equal(feed(line, strlen(line)), SLUICE_MULTIPART_LIMIT);
+    assert_int_equal(sluice_multipart_limit(&parser),
+                     SLUICE_MULTIPART_LIMIT_LINES);
 }
 
 
@@ -530,6 +564,8 @@ test_header_bytes_of_all_parts_are_limited_together(void **state)
 
     assert_int_equal(record.begun, 10);
     assert_int_equal(feed(part, strlen(part)), SLUICE_MULTIPART_LIMIT);
+    assert_int_equal(sluice_multipart_limit(&parser),
+                     SLUICE_MULTIPART_LIMIT_HEADER_TOTAL);
     assert_int_equal(record.begun, 10);
     assert_int_equal(record.ended, 10);
 
@@ -566,6 +602,8 @@ test_parts_are_limited(void **state)
     assert_int_equal(feed("\r\n", 2), SLUICE_MULTIPART_LIMIT);
     assert_int_equal(record.begun, 2);
     assert_int_equal(record.ended, 2);
+    assert_int_equal(sluice_multipart_limit(&parser),
+                     SLUICE_MULTIPART_LIMIT_PARTS);
     assert_string_equal(sluice_multipart_why(&parser),
                         "The body has too many parts.");
 }
@@ -720,7 +758,8 @@ main(void)
         cmocka_unit_test(test_epilogue_is_dropped_up_to_64_kb),
         cmocka_unit_test(
             test_endless_escapes_in_a_header_are_refused_after_4_kb),
-        cmocka_unit_test(test_header_limits_can_be_lowered),
+        cmocka_unit_test(test_header_limits_can_be_set_up_to_8_kb),
+        cmocka_unit_test(test_a_part_may_have_16_header_lines),
         cmocka_unit_test(test_header_bytes_of_all_parts_are_limited_together),
         cmocka_unit_test(test_parts_are_limited),
         cmocka_unit_test(test_a_part_larger_than_any_buffer_streams_through),

@@ -13,6 +13,7 @@
 
 #include "multipart.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,6 +173,48 @@ test_boundary_outside_of_the_alphabet_is_refused(void **state)
 }
 
 
+/* RFC 2046 5.1.1, character by character: quoted, for a token has fewer. */
+static void
+test_boundary_takes_exactly_the_rfcs_characters(void **state)
+{
+    int                     c, want;
+    char                    value[80];
+    const char             *why;
+    sluice_multipart_str_t  boundary;
+    static const char       alphabet[] =
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+        "'()+_,-./:=? ";
+
+    (void) state;
+
+    for (c = 1; c < 256; c++) {
+        snprintf(value, sizeof(value),
+                 "multipart/form-data; boundary=\"a%cb\"", c);
+        want = strchr(alphabet, c) != NULL ? 0 : -2;
+        assert_int_equal(read_boundary(value, &boundary, &why), want);
+    }
+}
+
+
+static void
+test_boundary_has_1_to_70_characters(void **state)
+{
+    int                     len;
+    char                    value[200];
+    const char             *why;
+    sluice_multipart_str_t  boundary;
+
+    (void) state;
+
+    for (len = 0; len <= 100; len++) {
+        snprintf(value, sizeof(value),
+                 "multipart/form-data; boundary=\"%.*s\"", len, B70 B35);
+        assert_int_equal(read_boundary(value, &boundary, &why),
+                         len >= 1 && len <= 70 ? 0 : -2);
+    }
+}
+
+
 int
 main(void)
 {
@@ -179,7 +222,9 @@ main(void)
         cmocka_unit_test(test_boundary_is_read_from_content_type),
         cmocka_unit_test(test_other_types_are_not_form_data),
         cmocka_unit_test(test_several_boundaries_are_refused),
-        cmocka_unit_test(test_boundary_outside_of_the_alphabet_is_refused)
+        cmocka_unit_test(test_boundary_outside_of_the_alphabet_is_refused),
+        cmocka_unit_test(test_boundary_takes_exactly_the_rfcs_characters),
+        cmocka_unit_test(test_boundary_has_1_to_70_characters)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
