@@ -108,11 +108,12 @@ UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
              ngx_module/header_text.c ngx_module/rfc3339.c \
              ngx_module/kafka_stats.c ngx_module/event_split.c \
+             ngx_module/base64url.c $(wildcard ngx_module/jw*.c) \
              $(wildcard processor/base/*.c processor/core/*.c) \
              $(wildcard processor/store/*.c)
 UNIT_FLAGS = $(STD) $(WARN) -I. -Ingx_module -Iprocessor \
-             $(shell pkg-config --cflags cmocka libcrypto inih)
-UNIT_LIBS  = $(shell pkg-config --libs cmocka libcrypto inih) -pthread
+             $(shell pkg-config --cflags cmocka jansson libcrypto inih)
+UNIT_LIBS  = $(shell pkg-config --libs cmocka jansson libcrypto inih) -pthread
 
 # $(1) directory, $(2) flags
 define unit_rules
@@ -156,7 +157,9 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
 	    -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -o $@ $< \
 	    $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
-	    ngx_module/header_text.c ngx_module/event_split.c
+	    ngx_module/header_text.c ngx_module/event_split.c \
+	    ngx_module/base64url.c $(wildcard ngx_module/jw*.c) \
+	    $(shell pkg-config --cflags --libs jansson libcrypto)
 
 # What the fuzzer finds new goes to build/, the corpus in the tree is read.
 fuzz: $(FUZZ_SRCS:tests/fuzz/%.c=$(BUILD)/fuzz/%)
