@@ -24,7 +24,7 @@ STD    := -std=c11 -D_GNU_SOURCE
 HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 
 .PHONY: all module module-asan processor processor-asan unit unit-asan \
-        fuzz lint bench install clean
+        fuzz lint bench bench-ingest install clean
 
 all: module processor
 
@@ -186,6 +186,21 @@ $(BUILD)/bench/floor: tests/bench/floor.c
 bench: module processor $(BUILD)/bench/ngx_http_discard_module.so \
        $(BUILD)/bench/floor
 	tests/bench/run
+
+$(BUILD)/bench/parser_bench: tests/bench/parser_bench.c \
+                             $(wildcard ngx_module/multipart*.[ch])
+	mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(OPT) -Ingx_module -o $@ $< \
+	    $(wildcard ngx_module/multipart*.c)
+
+# The module beside its floor and beside other servers; INGEST="--secs 10"
+# and the like go to it.
+bench-ingest: module $(BUILD)/bench/ngx_http_discard_module.so \
+              $(BUILD)/bench/floor $(BUILD)/bench/parser_bench
+	tests/bench/peers/build $(BUILD)/bench/peers
+	BUILD=$(BUILD) \
+	    SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
+	    tests/bench/ingest $(INGEST)
 
 
 # ---- install -------------------------------------------------------------
