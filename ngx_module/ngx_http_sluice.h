@@ -84,6 +84,12 @@ typedef struct {
     ngx_http_complex_value_t  *redirect;
     ngx_flag_t                 summary;
 
+    ngx_uint_t                 split;       /* sluice_event_split_mode_e */
+    ngx_http_complex_value_t  *key;         /* of events; NULL: none */
+    size_t                     max_event_size;
+    ngx_uint_t                 max_events;
+    unsigned                   events:1;    /* sluice_produce */
+
     u_char                    *conf_file;   /* where the topic is named */
     ngx_uint_t                 conf_line;
 } ngx_http_sluice_loc_conf_t;
@@ -273,6 +279,16 @@ char *ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd,
 /* ngx_http_sluice_form_reply.c: 202 with the files, 303 where a page posted a
  * form, or the problem in up->status, listing the files as well. */
 ngx_int_t ngx_http_sluice_form_reply(ngx_http_sluice_upload_t *up);
+
+
+/*
+ * ngx_http_sluice_event.c: a JSON or raw body as one event or many; the
+ * directive sluice_produce.
+ */
+extern ngx_conf_post_t  ngx_http_sluice_event_size_post;
+
+char *ngx_http_sluice_event_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 /*

@@ -99,6 +99,8 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
     slcf->ack_timeout = NGX_CONF_UNSET_MSEC;
     slcf->origin_self = NGX_CONF_UNSET;
     slcf->headers = NGX_CONF_UNSET_PTR;
+    slcf->max_event_size = NGX_CONF_UNSET_SIZE;
+    slcf->max_events = NGX_CONF_UNSET_UINT;
 
     return slcf;
 }
@@ -136,6 +138,9 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
                              300 * 1024);
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
     ngx_conf_merge_msec_value(conf->ack_timeout, prev->ack_timeout, 20000);
+    ngx_conf_merge_size_value(conf->max_event_size, prev->max_event_size,
+                              256 * 1024);
+    ngx_conf_merge_uint_value(conf->max_events, prev->max_events, 10000);
 
     if (conf->redirect == NULL) {
         conf->redirect = prev->redirect;
@@ -217,6 +222,8 @@ ngx_http_sluice_conf_topic(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
 static char *
 ngx_http_sluice_conf_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
 {
+    off_t                      size;
+    const char                *name;
     ngx_http_core_loc_conf_t  *clcf;
 
     if (slcf->customer_all) {
@@ -227,20 +234,20 @@ ngx_http_sluice_conf_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
         return NGX_CONF_ERROR;
     }
 
+    size = slcf->events ? (off_t) slcf->max_event_size : slcf->max_file_size;
+    name = slcf->events ? "sluice_max_event_size" : "sluice_max_file_size";
+
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (clcf->client_max_body_size != 0
-        && clcf->client_max_body_size < slcf->max_file_size)
-    {
+    if (clcf->client_max_body_size != 0 && clcf->client_max_body_size < size) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"client_max_body_size\" of %O is smaller than "
-                      "\"sluice_max_file_size\" of %O in %s:%ui",
-                      clcf->client_max_body_size, slcf->max_file_size,
+                      "\"%s\" of %O in %s:%ui",
+                      clcf->client_max_body_size, name, size,
                       slcf->conf_file, slcf->conf_line);
     }
 
-    ngx_http_sluice_kafka_need(slcf->topic, (size_t) slcf->max_file_size,
-                               slcf->ack_timeout);
+    ngx_http_sluice_kafka_need(slcf->topic, (size_t) size, slcf->ack_timeout);
 
     return (ngx_http_sluice_conf_source(cf, &slcf->source) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;

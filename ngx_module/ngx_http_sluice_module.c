@@ -54,6 +54,27 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sluice_produce"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2|NGX_CONF_TAKE3|NGX_CONF_TAKE4,
+      ngx_http_sluice_event_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_max_event_size"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, max_event_size),
+      &ngx_http_sluice_event_size_post },
+
+    { ngx_string("sluice_max_events"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, max_events),
+      &ngx_http_sluice_conf_count_post },
+
     { ngx_string("sluice_summary"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_sluice_summary_set,

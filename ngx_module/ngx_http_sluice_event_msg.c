@@ -1,0 +1,332 @@
+/*
+ * ngx_http_sluice_event_msg.c: one event on its way, from its first byte to
+ * its report.
+ *
+ * Owns its memory, what that takes of the worker's two budgets, its record,
+ * and counting its outcome.  Does not answer: it tells the upload.
+ *
+ * Events are small and many, so each is one allocation: message, key and
+ * value.
+ */
+
+#include "ngx_http_sluice_event.h"
+
+#define NGX_HTTP_SLUICE_EVENT_FIRST     1024
+
+/* what librdkafka keeps of an event itself: a message and headers */
+#define NGX_HTTP_SLUICE_EVENT_OVERHEAD  1024
+
+
+struct ngx_http_sluice_event_s {
+    ngx_http_sluice_msg_t          msg;     /* first: done() casts it back */
+    ngx_queue_t                    queue;   /* in upload->sent */
+    ngx_http_sluice_event_body_t  *body;    /* NULL: the request has gone */
+    ngx_http_sluice_main_conf_t   *smcf;
+    size_t                         len;     /* of the value, so far */
+    size_t                         room;    /* for the value */
+    size_t                         counted; /* in one of the budgets */
+    unsigned                       sent:1;  /* the budget is inflight */
+    u_char                         bytes[1];    /* key, then value */
+};
+
+
+static ngx_int_t ngx_http_sluice_event_grow(
+    ngx_http_sluice_event_body_t *body, size_t len, int last);
+static ngx_int_t ngx_http_sluice_event_send(
+    ngx_http_sluice_event_body_t *body);
+static ngx_http_sluice_headers_t *ngx_http_sluice_event_headers(
+    ngx_http_sluice_event_body_t *body, int64_t now);
+static void ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
+    ngx_http_sluice_result_e result);
+static void ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body);
+static void ngx_http_sluice_event_unknown(ngx_http_sluice_event_body_t *body);
+static void ngx_http_sluice_event_free(ngx_http_sluice_event_t *event);
+
+
+int
+ngx_http_sluice_event_bytes(void *data, const char *bytes, size_t len,
+    int last)
+{
+    ngx_http_sluice_event_body_t *body = data;
+
+    size_t                       seen;
+    ngx_http_sluice_event_t     *event;
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = body->upload.slcf;
+    seen = (body->event != NULL) ? body->event->len : 0;
+
+    if (seen == 0 && body->number == slcf->max_events) {
+        return ngx_http_sluice_event_limit(body, "too-many-events",
+                         "Too many events",
+                         "The body has more events than sluice_max_events "
+                         "allows.");
+    }
+
+    if (len > slcf->max_event_size - seen) {
+        return ngx_http_sluice_event_limit(body, "event-too-large",
+                         "Event too large",
+                         "Event %ui is larger than sluice_max_event_size.");
+    }
+
+    if (ngx_http_sluice_event_grow(body, seen + len, last) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    event = body->event;
+
+    ngx_memcpy(event->bytes + body->key.len + seen, bytes, len);
+    event->len = seen + len;
+
+    return last ? ngx_http_sluice_event_send(body) : NGX_OK;
+}
+
+
+/*
+ * Makes the event, or makes it large enough for len bytes of value.  One that
+ * came in one read gets what it needs.  For the others memory is doubled; or
+ * is what the body will need, once an eighth of that has come: before, it
+ * would be a client's mere word that fills the budget.
+ */
+static ngx_int_t
+ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
+    int last)
+{
+    off_t                     whole;
+    size_t                    room, doubled, counted;
+    ngx_http_sluice_event_t  *event;
+
+    event = body->event;
+
+    if (event != NULL && event->room >= len) {
+        return NGX_OK;
+    }
+
+    room = len;
+    whole = body->upload.request->headers_in.content_length_n;
+
+    if (!last) {
+        doubled = (event != NULL) ? event->room * 2
+                                  : NGX_HTTP_SLUICE_EVENT_FIRST;
+        room = ngx_max(len, doubled);
+
+        if (body->upload.slcf->split == SLUICE_EVENT_SPLIT_WHOLE
+            && (off_t) len <= whole && whole / 8 <= (off_t) len)
+        {
+            room = (size_t) whole;
+        }
+
+        room = ngx_min(room, body->upload.slcf->max_event_size);
+    }
+
+    counted = sizeof(ngx_http_sluice_event_t) + body->key.len + room;
+
+    event = realloc(event, counted);
+    if (event == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
+                      "sluice: realloc(%uz) failed", counted);
+        return NGX_ERROR;
+    }
+
+    if (body->event == NULL) {
+        ngx_memzero(event, sizeof(ngx_http_sluice_event_t));
+        event->body = body;
+        event->smcf = body->upload.smcf;
+        ngx_memcpy(event->bytes, body->key.data, body->key.len);
+    }
+
+    counted += NGX_HTTP_SLUICE_EVENT_OVERHEAD;
+
+    event->smcf->partial_used += counted - event->counted;
+    event->counted = counted;
+    event->room = room;
+    body->event = event;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_event_send(ngx_http_sluice_event_body_t *body)
+{
+    ngx_http_sluice_msg_t    *msg;
+    ngx_http_sluice_event_t  *event;
+
+    event = body->event;
+    msg = &event->msg;
+
+    msg->time_ms = ngx_http_sluice_record_now();
+
+    msg->headers = ngx_http_sluice_event_headers(body, msg->time_ms);
+    if (msg->headers == NULL) {
+        return NGX_ERROR;
+    }
+
+    msg->topic = body->upload.slcf->topic;
+    msg->key = (body->key.len > 0) ? event->bytes : NULL;
+    msg->key_len = body->key.len;
+    msg->value = event->bytes + body->key.len;
+    msg->len = event->len;
+    msg->done = ngx_http_sluice_event_done;
+
+    event->smcf->partial_used -= event->counted;
+    event->smcf->inflight_used += event->counted;
+    event->sent = 1;
+
+    ngx_queue_insert_tail(&body->upload.sent, &event->queue);
+
+    body->event = NULL;
+    body->number++;
+
+    ngx_http_sluice_kafka_send(msg);
+
+    return NGX_OK;
+}
+
+
+static ngx_http_sluice_headers_t *
+ngx_http_sluice_event_headers(ngx_http_sluice_event_body_t *body, int64_t now)
+{
+    ngx_http_sluice_headers_t  *h;
+
+    h = ngx_http_sluice_record_common(&body->upload, SLUICE_TYPE_EVENT,
+                                      body->number + 1, now, 1);
+
+    if (h != NULL
+        && ngx_http_sluice_record_add(h, SLUICE_H_CONTENT_TYPE,
+                                      body->type.data,
+                                      body->type.data + body->type.len)
+           != NGX_OK)
+    {
+        ngx_http_sluice_kafka_headers_free(h);
+        return NULL;
+    }
+
+    return h;
+}
+
+
+/* The report, or that there will be none. */
+static void
+ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
+    ngx_http_sluice_result_e result)
+{
+    ngx_http_sluice_event_t *event = (ngx_http_sluice_event_t *) msg;
+
+    ngx_http_sluice_event_body_t  *body;
+
+    body = event->body;
+
+    if (body != NULL) {
+        ngx_queue_remove(&event->queue);
+    }
+
+    ngx_http_sluice_event_free(event);
+
+    if (body == NULL) {
+        return;
+    }
+
+    switch (result) {
+
+    case NGX_HTTP_SLUICE_DELIVERED:
+        body->accepted++;
+        ngx_http_sluice_count(accepted, 1);
+        break;
+
+    case NGX_HTTP_SLUICE_TOO_LARGE:
+        body->refused++;
+        body->too_large = 1;
+        ngx_http_sluice_count(rejected[NGX_HTTP_SLUICE_TOO_LARGE_FILE], 1);
+        break;
+
+    case NGX_HTTP_SLUICE_REFUSED:
+        ngx_http_sluice_event_refuse(body);
+        break;
+
+    case NGX_HTTP_SLUICE_UNKNOWN:
+        ngx_http_sluice_event_unknown(body);
+        break;
+    }
+
+    body->upload.reported(&body->upload);
+}
+
+
+static void
+ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body)
+{
+    body->refused++;
+    body->upload.unavailable = 1;
+    ngx_http_sluice_count(rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);
+}
+
+
+static void
+ngx_http_sluice_event_unknown(ngx_http_sluice_event_body_t *body)
+{
+    body->unknown++;
+    body->upload.unavailable = 1;
+    ngx_http_sluice_count(unknown, 1);
+}
+
+
+void
+ngx_http_sluice_event_drop(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_event_body_t *body = (ngx_http_sluice_event_body_t *) up;
+
+    if (body->event != NULL) {
+        ngx_http_sluice_event_free(body->event);
+        body->event = NULL;
+    }
+}
+
+
+void
+ngx_http_sluice_event_detach(ngx_http_sluice_upload_t *up)
+{
+    ngx_http_sluice_event_body_t *body = (ngx_http_sluice_event_body_t *) up;
+
+    ngx_queue_t              *q;
+    ngx_http_sluice_event_t  *event;
+
+    while (!ngx_queue_empty(&up->sent)) {
+
+        q = ngx_queue_head(&up->sent);
+        ngx_queue_remove(q);
+
+        event = ngx_queue_data(q, ngx_http_sluice_event_t, queue);
+        event->body = NULL;
+
+        if (ngx_http_sluice_kafka_cancel(&event->msg) == NGX_OK) {
+            ngx_http_sluice_event_refuse(body);
+            ngx_http_sluice_event_free(event);
+            continue;
+        }
+
+        ngx_http_sluice_event_unknown(body);
+    }
+}
+
+
+static void
+ngx_http_sluice_event_free(ngx_http_sluice_event_t *event)
+{
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = event->smcf;
+
+    if (event->sent) {
+        smcf->inflight_used -= event->counted;
+
+    } else {
+        smcf->partial_used -= event->counted;
+    }
+
+    if (!ngx_queue_empty(&smcf->held)) {
+        ngx_post_event(&smcf->resume, &ngx_posted_events);
+    }
+
+    ngx_free(event);
+}
