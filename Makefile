@@ -193,10 +193,15 @@ $(BUILD)/bench/parser_bench: tests/bench/parser_bench.c \
 	$(CC) $(STD) $(WARN) $(OPT) -Ingx_module -o $@ $< \
 	    $(wildcard ngx_module/multipart*.c)
 
+$(BUILD)/bench/link: tests/bench/link.c
+	mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(OPT) -o $@ $<
+
 # The module beside its floor and beside other servers; INGEST="--secs 10"
 # and the like go to it.
 bench-ingest: module $(BUILD)/bench/ngx_http_discard_module.so \
-              $(BUILD)/bench/floor $(BUILD)/bench/parser_bench
+              $(BUILD)/bench/floor $(BUILD)/bench/link \
+              $(BUILD)/bench/parser_bench
 	tests/bench/peers/build $(BUILD)/bench/peers
 	BUILD=$(BUILD) \
 	    SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \

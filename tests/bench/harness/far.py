@@ -1,9 +1,9 @@
-"""HTTP/2 beside HTTP/1.1 over a long fat pipe.
+"""HTTP/2 beside HTTP/1.1 over a long link.
 
-curl in a network namespace posts a form to nginx outside of it, over a veth
-pair that netem makes slow: 100 ms of round trip, 100 Mbit/s.  A stream's
-window is nginx's body buffer, so HTTP/2 is measured with the shipped one and
-with one that holds what is on its way.
+curl in a network namespace posts a form to nginx outside of it, over a link
+of 100 ms round trip and 100 Mbit/s (link.c).  A stream's window is nginx's
+body buffer, so HTTP/2 is measured with the shipped one and with one that
+holds what is on its way.
 """
 
 import os
@@ -14,12 +14,12 @@ import tempfile
 
 from stack import nginx, ports
 
-from . import candidates
+from . import BUILD, candidates
 
 RTT_MS = 100
 MBIT = 100
-# A queue of one bandwidth * round trip beyond the packets on their way.
-PACKETS = 2 * MBIT * RTT_MS * 1000 // 8 // 1500
+# What a router keeps: one bandwidth * round trip, beside what is on its way.
+QUEUE = MBIT * RTT_MS * 1000 // 8
 SHIPPED, LARGE = "64k", "2m"
 FILE = 250000
 FORM = {SHIPPED: 16, LARGE: 200}        # files: a small window takes long
@@ -27,64 +27,62 @@ TARGET = 0.9
 
 
 class Link:
-    """A namespace at the end of a slow link.  Needs root."""
+    """A namespace at the end of the link.  Needs root."""
 
     def __init__(self):
         tag = "slb%05d" % random.randrange(100000)
         self.ns, self.near, self.away = tag, tag + "a", tag + "b"
         net = "10.%d.%d." % (random.randrange(64, 128), random.randrange(256))
-        self.address = net + "1"
-        self.client = net + "2"
-        self.made = []
+        self.address, self.client = net + "1", net + "2"
+        self.process = None
 
     def __enter__(self):
+        ip("netns", "add", self.ns)
         try:
-            self.ip("netns", "add", self.ns)
-            self.made.append(("netns", "del", self.ns))
-            self.ip("link", "add", self.near, "type", "veth", "peer", "name",
-                    self.away, "netns", self.ns)
-            self.made.append(("link", "del", self.near))
-            self.end(self.near, self.address, [])
-            self.end(self.away, self.client, ["-n", self.ns])
+            self.process = subprocess.Popen(
+                [os.path.join(BUILD, "link"), self.near, self.away,
+                 str(RTT_MS // 2), str(MBIT), str(QUEUE)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            if self.process.stdout.readline() != "ready\n":
+                raise RuntimeError("the link was not made")
+            ip("link", "set", self.away, "netns", self.ns)
+            self.up(self.near, self.address)
+            self.up(self.away, self.client, "-n", self.ns)
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def end(self, device, address, ns):
-        # Real links carry no packets of 64 kB.
-        self.ip(*ns, "link", "set", device, "gso_max_segs", "1")
-        self.ip(*ns, "addr", "add", address + "/30", "dev", device)
-        self.ip(*ns, "link", "set", device, "up")
-        self.call("tc", *ns, "qdisc", "add", "dev", device, "root", "netem",
-                  "delay", "%dms" % (RTT_MS // 2), "rate", "%dmbit" % MBIT,
-                  "limit", str(PACKETS))
+    def up(self, device, address, *ns):
+        ip(*ns, "addr", "add", address + "/30", "dev", device)
+        ip(*ns, "link", "set", device, "up")
 
     def __exit__(self, *_):
-        for command in reversed(self.made):
-            self.ip(*command)
-        self.made = []
-
-    def ip(self, *arguments):
-        self.call("ip", *arguments)
-
-    @staticmethod
-    def call(*command):
-        done = subprocess.run(command, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-        if done.returncode:
-            raise RuntimeError("%s: %s" % (" ".join(command), done.stdout))
+        if self.process:
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process.wait(10)
+        ip("netns", "del", self.ns)
 
     def command(self, *command):
         return ["ip", "netns", "exec", self.ns, *command]
 
 
+def ip(*arguments):
+    done = subprocess.run(["ip", *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError("ip %s: %s" % (" ".join(arguments), done.stdout))
+
+
 def missing():
     if os.geteuid() != 0:
         return "a network namespace needs root"
-    for program in ("ip", "tc", "curl"):
+    for program in ("ip", "curl"):
         if not shutil.which(program):
             return "no " + program
+    if not os.path.exists("/dev/net/tun"):
+        return "no /dev/net/tun"
     return ""
 
 

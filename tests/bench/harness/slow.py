@@ -147,9 +147,11 @@ def unread(port):
         next(f)
         for line in f:
             _, local, remote, _, queues = line.split(None, 5)[:5]
-            if int(local[-4:], 16) == port or int(remote[-4:], 16) == port:
-                out, received = queues.split(":")
-                total += int(out, 16) + int(received, 16)
+            out, received = queues.split(":")
+            if int(local[-4:], 16) == port:
+                total += int(received, 16)
+            elif int(remote[-4:], 16) == port:
+                total += int(out, 16)
     return total
 
 
@@ -171,7 +173,7 @@ def measure(broker, directory, count, h2, buffer=None):
     if limits[0] < count + 200:
         raise RuntimeError("%d open files are allowed, %d connections need "
                            "more" % (limits[0], count))
-    changes = {r"sluice_partial .*": "sluice_partial 2g;"}
+    changes = {r"sluice_partial .*": "sluice_partial 2048m;"}
     if buffer:
         changes[r"client_body_buffer_size .*"] = \
             "client_body_buffer_size %s;" % buffer
