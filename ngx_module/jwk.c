@@ -5,6 +5,10 @@
  * key itself must be is jwk_key.c's.
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                   /* memmem() */
+#endif
+
 #include "jwk.h"
 #include "base64url.h"
 

@@ -21,6 +21,8 @@ static int jwt_audience(const json_t *claims, const sluice_jwt_rules_t *rules,
     const char **why);
 static int jwt_one_of(const json_t *text, const sluice_jwt_str_t *list,
     size_t n);
+static const json_t *jwt_named(const json_t *claims, const char *name,
+    size_t len);
 static int jwt_text(sluice_jwt_str_t *str, const json_t *claims,
     const char *name, size_t max);
 static int jwt_bound(int64_t *bound, const json_t *claims, const char *name);
@@ -158,6 +160,82 @@ jwt_one_of(const json_t *text, const sluice_jwt_str_t *list, size_t n)
     }
 
     return 0;
+}
+
+
+int
+sluice_jwt_claim(sluice_jwt_str_t *value, char *text, const json_t *claims,
+    const char *name, size_t len)
+{
+    size_t         i;
+    const json_t  *claim;
+
+    claim = jwt_named(claims, name, len);
+
+    if (json_is_string(claim)) {
+
+        value->data = json_string_value(claim);
+        value->len = json_string_length(claim);
+
+        for (i = 0; i < value->len; i++) {
+            if ((unsigned char) value->data[i] < 0x20
+                || value->data[i] == 0x7f)
+            {
+                return -1;
+            }
+        }
+
+        return 0;
+    }
+
+    if (json_is_number(claim) || json_is_boolean(claim)) {
+
+        value->data = text;
+        value->len = json_dumpb(claim, text, SLUICE_JWT_NUMBER,
+                                JSON_ENCODE_ANY);
+
+        return (value->len != 0 && value->len <= SLUICE_JWT_NUMBER) ? 0 : -1;
+    }
+
+    return -1;
+}
+
+
+static const json_t *
+jwt_named(const json_t *claims, const char *name, size_t len)
+{
+    void          *iter;
+    size_t         n;
+    const char    *key;
+    const json_t  *exact, *found;
+
+    n = 0;
+    exact = NULL;
+    found = NULL;
+
+    for (iter = json_object_iter((json_t *) claims);
+         iter != NULL;
+         iter = json_object_iter_next((json_t *) claims, iter))
+    {
+        key = json_object_iter_key(iter);
+
+        if (strlen(key) != len || strncasecmp(key, name, len) != 0) {
+            continue;
+        }
+
+        n++;
+        found = json_object_iter_value(iter);
+
+        if (memcmp(key, name, len) == 0) {
+            exact = found;
+        }
+    }
+
+    if (exact != NULL) {
+        return exact;
+    }
+
+    return (n == 1) ? found : NULL;
 }
 
 

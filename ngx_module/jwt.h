@@ -16,6 +16,7 @@
 
 #define SLUICE_JWT_TYPES_MAX  32      /* entries of an upload token's types */
 #define SLUICE_JWT_ID_MAX     255     /* bytes of jti */
+#define SLUICE_JWT_NUMBER     32      /* bytes of any number's text */
 
 /* The "typ" of an upload token, which is nothing else (RFC 8725 3.11). */
 #define SLUICE_JWT_UPLOAD     "upload+jwt"
@@ -52,6 +53,18 @@ typedef struct {
  */
 int sluice_jwt_check(const json_t *claims, const sluice_jwt_rules_t *rules,
     int64_t now_s, const char **why);
+
+/*
+ * A claim as text: a string lent from the claims, or a number or boolean
+ * written to text, which has room for SLUICE_JWT_NUMBER.  The name is compared
+ * exactly, then without regard to case, since nginx knows variables in
+ * lower-case only.
+ *
+ * -1: there is none, or two by that name; it is of another type, or a string
+ * with control characters, which could end a header or a log line.
+ */
+int sluice_jwt_claim(sluice_jwt_str_t *value, char *text,
+    const json_t *claims, const char *name, size_t len);
 
 /* 1 if the header says that it is an upload token. */
 int sluice_jwt_is_upload(const json_t *header);

@@ -38,6 +38,7 @@ typedef struct ngx_http_sluice_part_s      ngx_http_sluice_part_t;
 typedef struct ngx_http_sluice_upload_s    ngx_http_sluice_upload_t;
 typedef struct ngx_http_sluice_format_s    ngx_http_sluice_format_t;
 typedef struct ngx_http_sluice_form_s      ngx_http_sluice_form_t;
+typedef struct ngx_http_sluice_auth_conf_s ngx_http_sluice_auth_conf_t;
 typedef struct ngx_http_sluice_pg_s        ngx_http_sluice_pg_t;
 typedef struct ngx_http_sluice_query_s     ngx_http_sluice_query_t;
 typedef struct ngx_http_sluice_summaries_s ngx_http_sluice_summaries_t;
@@ -83,6 +84,7 @@ typedef struct {
     ngx_array_t               *headers;     /* ngx_http_sluice_header_t */
     ngx_http_complex_value_t  *redirect;
     ngx_flag_t                 summary;
+    ngx_http_sluice_auth_conf_t  *auth;     /* never NULL */
 
     ngx_uint_t                 split;       /* sluice_event_split_mode_e */
     ngx_http_complex_value_t  *key;         /* of events; NULL: none */
@@ -136,9 +138,41 @@ char *ngx_http_sluice_conf_topic(ngx_conf_t *cf,
  * a variable that is empty, longer than SLUICE_CUSTOMER_MAX or, encoded, than
  * SLUICE_CUSTOMER_ENCODED_MAX, or unfit for a record header: answer 403.
  * customer_all must be looked at by the caller first.
+ *
+ * check() looks at the name alone: NGX_OK or NGX_DECLINED.
  */
 ngx_int_t ngx_http_sluice_tenant_get(ngx_http_request_t *r,
     ngx_str_t *customer);
+ngx_int_t ngx_http_sluice_tenant_check(ngx_str_t *customer);
+
+
+/*
+ * ngx_http_sluice_jwt.c: who may pass by a JWT.  init() puts the access
+ * handler into its phase; variables() of this and of ngx_http_sluice_apikey.c
+ * add theirs before the configuration is read.
+ */
+ngx_int_t ngx_http_sluice_jwt_init(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_jwt_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_apikey_variables(ngx_conf_t *cf);
+
+
+/*
+ * ngx_http_sluice_auth_conf.c: the configuration of tokens, of JWTs and of
+ * upload tokens; merge() is called when conf's topic is known.
+ */
+ngx_http_sluice_auth_conf_t *ngx_http_sluice_auth_create(ngx_conf_t *cf);
+char *ngx_http_sluice_auth_merge(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *prev, ngx_http_sluice_loc_conf_t *conf);
+char *ngx_http_sluice_auth_jwt_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_auth_token_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_auth_issuer(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_auth_audience(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_auth_leeway(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 /*
@@ -270,8 +304,13 @@ struct ngx_http_sluice_form_s {
     ngx_http_sluice_part_t       *part;     /* NULL too once it is refused */
     void                         *sha256;   /* EVP_MD_CTX, reused by file */
 
+    ngx_str_t                     token;    /* as far as it has arrived */
+    unsigned                      token_due:1;  /* nothing before it */
+
     sluice_multipart_t            parser;   /* last: it is large */
 };
+
+extern const sluice_multipart_events_t  ngx_http_sluice_form_events;
 
 char *ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -279,6 +318,27 @@ char *ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd,
 /* ngx_http_sluice_form_reply.c: 202 with the files, 303 where a page posted a
  * form, or the problem in up->status, listing the files as well. */
 ngx_int_t ngx_http_sluice_form_reply(ngx_http_sluice_upload_t *up);
+
+/*
+ * ngx_http_sluice_form_token.c: where the location wants an upload token, take
+ * it from the request's headers, or make *events those that wait for it.
+ * NGX_OK, also where none is wanted; else as a format's open().  missed(): the
+ * body is over and none has come.
+ */
+ngx_int_t ngx_http_sluice_form_token(ngx_http_sluice_form_t *form,
+    const sluice_multipart_events_t **events);
+ngx_int_t ngx_http_sluice_form_token_missed(ngx_http_sluice_form_t *form);
+
+
+/*
+ * ngx_http_sluice_token.c: bind an upload by its token.  take() verifies it
+ * and sets customer, idempotency key and limits; refuse() sets the upload's
+ * status and words, came: there was a token.  As a format's open().
+ */
+ngx_int_t ngx_http_sluice_token_take(ngx_http_sluice_form_t *form,
+    ngx_str_t *token);
+ngx_int_t ngx_http_sluice_token_refuse(ngx_http_sluice_form_t *form,
+    const char *why, ngx_uint_t came);
 
 
 /*

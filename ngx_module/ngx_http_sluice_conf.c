@@ -92,6 +92,11 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
         return NULL;
     }
 
+    slcf->auth = ngx_http_sluice_auth_create(cf);
+    if (slcf->auth == NULL) {
+        return NULL;
+    }
+
     slcf->customer_all = NGX_CONF_UNSET;
     slcf->types = NGX_CONF_UNSET_PTR;
     slcf->max_file_size = NGX_CONF_UNSET;
@@ -144,6 +149,10 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->redirect == NULL) {
         conf->redirect = prev->redirect;
+    }
+
+    if (ngx_http_sluice_auth_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     if (conf->topic != NULL) {

@@ -32,7 +32,7 @@ static const ngx_http_sluice_format_t  ngx_http_sluice_form = {
 };
 
 
-static const sluice_multipart_events_t  ngx_http_sluice_form_events = {
+const sluice_multipart_events_t  ngx_http_sluice_form_events = {
     ngx_http_sluice_part_begin,
     ngx_http_sluice_part_data,
     ngx_http_sluice_part_end
@@ -96,10 +96,13 @@ static ngx_int_t
 ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
     sluice_multipart_str_t *boundary)
 {
-    ngx_http_sluice_loc_conf_t  *slcf;
-    sluice_multipart_limits_t    limits;
+    ngx_int_t                         rc;
+    ngx_http_sluice_loc_conf_t       *slcf;
+    sluice_multipart_limits_t         limits;
+    const sluice_multipart_events_t  *events;
 
     slcf = form->upload.slcf;
+    events = &ngx_http_sluice_form_events;
 
     form->max_file_size = slcf->max_file_size;
     form->max_files = slcf->max_files;
@@ -116,8 +119,12 @@ ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
     ngx_memzero(&limits, sizeof(sluice_multipart_limits_t));
     limits.parts = ngx_max(slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
 
-    sluice_multipart_init(&form->parser, boundary, &limits,
-                          &ngx_http_sluice_form_events, form);
+    rc = ngx_http_sluice_form_token(form, &events);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    sluice_multipart_init(&form->parser, boundary, &limits, events, form);
 
     return ngx_http_sluice_part_open(form);
 }
@@ -139,8 +146,16 @@ ngx_http_sluice_form_finish(ngx_http_sluice_upload_t *up)
 {
     ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
 
-    return ngx_http_sluice_form_parsed(form,
-                                       sluice_multipart_finish(&form->parser));
+    ngx_int_t  rc;
+
+    rc = ngx_http_sluice_form_parsed(form,
+                                     sluice_multipart_finish(&form->parser));
+
+    if (rc == NGX_OK && form->token_due) {
+        return ngx_http_sluice_form_token_missed(form);
+    }
+
+    return rc;
 }
 
 

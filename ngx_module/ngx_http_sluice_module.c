@@ -9,6 +9,7 @@
 #include "ngx_http_sluice.h"
 
 
+static ngx_int_t ngx_http_sluice_module_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_sluice_module_init(ngx_cycle_t *cycle);
 static void ngx_http_sluice_module_exit(ngx_cycle_t *cycle);
 
@@ -131,6 +132,41 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sluice_jwt_key"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_auth_jwt_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_jwt_issuer"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_auth_issuer,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_jwt_audience"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_auth_audience,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_jwt_leeway"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_auth_leeway,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_token_key"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_auth_token_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sluice_redirect"),
       NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
       ngx_http_set_complex_value_slot,
@@ -143,8 +179,8 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
 
 
 static ngx_http_module_t  ngx_http_sluice_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_sluice_module_variables,      /* preconfiguration */
+    ngx_http_sluice_jwt_init,              /* postconfiguration */
 
     ngx_http_sluice_conf_create_main,      /* create main configuration */
     ngx_http_sluice_conf_init_main,        /* init main configuration */
@@ -171,6 +207,19 @@ ngx_module_t  ngx_http_sluice_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+static ngx_int_t
+ngx_http_sluice_module_variables(ngx_conf_t *cf)
+{
+    if (ngx_http_sluice_jwt_variables(cf) != NGX_OK
+        || ngx_http_sluice_apikey_variables(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
 
 
 /*

@@ -6,7 +6,7 @@
  * may say is checked by ngx_http_sluice_module.c.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_auth.h"
 #include "header_text.h"
 
 
@@ -16,21 +16,30 @@ static size_t ngx_http_sluice_tenant_encoded(ngx_str_t *customer);
 ngx_int_t
 ngx_http_sluice_tenant_get(ngx_http_request_t *r, ngx_str_t *customer)
 {
-    size_t                       len;
-    char                         text[SLUICE_CUSTOMER_MAX];
     ngx_http_sluice_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
     ngx_str_null(customer);
 
-    if (slcf->customer == NULL) {
+    /* an upload token names its own, when it comes */
+    if (slcf->customer == NULL || slcf->auth->token != NULL) {
         return NGX_OK;
     }
 
     if (ngx_http_complex_value(r, slcf->customer, customer) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    return ngx_http_sluice_tenant_check(customer);
+}
+
+
+ngx_int_t
+ngx_http_sluice_tenant_check(ngx_str_t *customer)
+{
+    size_t  len;
+    char    text[SLUICE_CUSTOMER_MAX];
 
     if (customer->len == 0 || customer->len > SLUICE_CUSTOMER_MAX
         || ngx_http_sluice_tenant_encoded(customer)
