@@ -21,6 +21,8 @@
 #define SLUICE_H_SHA256          "ce_sha256"           /* lower-case hex */
 #define SLUICE_H_SIZE            "ce_size"             /* bytes, decimal */
 #define SLUICE_H_FIELD           "ce_field"            /* form field's name */
+#define SLUICE_H_CHUNK           "ce_chunk"            /* decimal, from 0 */
+#define SLUICE_H_LAST            "ce_last"             /* "true", or missing */
 #define SLUICE_H_IDEMPOTENCYKEY  "ce_idempotencykey"
 #define SLUICE_H_TRACEPARENT     "traceparent"
 
@@ -37,9 +39,12 @@
 
 #define SLUICE_SPECVERSION       "1.0"
 #define SLUICE_TYPE_FILE         "sluice.file"
+#define SLUICE_TYPE_CHUNK        "sluice.chunk"        /* a slice of a file */
+#define SLUICE_TYPE_ABORT        "sluice.abort"        /* void those before */
 #define SLUICE_TYPE_EVENT        "sluice.event"
 
 /* Topics, by suffix of the one the location names. */
+#define SLUICE_TOPIC_CHUNKS      ".chunks"
 #define SLUICE_TOPIC_LATE        ".late"
 #define SLUICE_TOPIC_DEAD        ".dead"
 

@@ -76,6 +76,9 @@ typedef struct {
     ngx_flag_t                 customer_all;
     ngx_array_t               *types;       /* ngx_str_t; NULL: any */
     off_t                      max_file_size;
+    size_t                     chunk_size;  /* larger files go in chunks */
+    size_t                     chunk_now;   /* a worker's: what topics take */
+    ngx_http_sluice_topic_t   *chunks;      /* NULL: files go whole */
     ngx_uint_t                 max_files;
     ngx_msec_t                 ack_timeout;
     ngx_array_t               *origins;     /* ngx_str_t; NULL: self */
@@ -451,10 +454,15 @@ struct ngx_http_sluice_msg_s {
     ngx_http_sluice_msg_done_pt   done;
     void                         *producer; /* NULL: not handed over yet */
     int32_t                       partition;  /* chosen by send() */
+    int32_t                       landed;   /* the one it went to */
+    ngx_uint_t                    generation; /* of the producer; by send() */
     ngx_msec_t                    sent;     /* when send() was called */
     ngx_http_sluice_result_e      result;
     unsigned                      resent:1;
-    unsigned                      pinned:1; /* partition is the sender's */
+    unsigned                      pinned:1; /* both are the sender's */
+    unsigned                      ordered:1;  /* by no other producer */
+    unsigned                      alone:1;  /* in a batch of its own */
+    unsigned                      crowded:1;  /* it was too large with others */
 };
 
 /* Directive sluice_kafka. */
@@ -464,14 +472,18 @@ char *ngx_http_sluice_kafka_block(ngx_conf_t *cf, ngx_command_t *cmd,
 /*
  * The topic a location sends to.  A block may stand behind the locations that
  * name it: check() refuses, with the location's file and line, what is still
- * missing at the end of http{}.  need() tells what a location asks of it.
+ * missing at the end of http{}.  need() tells what a location asks of it:
+ * values of so many bytes.  chunks() names the topic of the location's chunks
+ * beside its own.
  */
 ngx_http_sluice_topic_t *ngx_http_sluice_kafka_topic(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *block, ngx_str_t *name);
 ngx_int_t ngx_http_sluice_kafka_check(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 void ngx_http_sluice_kafka_need(ngx_http_sluice_topic_t *topic,
-    size_t max_file_size, ngx_msec_t ack_timeout);
+    size_t message, ngx_msec_t ack_timeout);
+char *ngx_http_sluice_kafka_chunks(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf);
 
 /* Worker hooks.  init() never fails the worker: it logs and tries again. */
 void ngx_http_sluice_kafka_init(ngx_http_sluice_main_conf_t *smcf,

@@ -31,6 +31,7 @@ static ngx_int_t ngx_http_sluice_kafka_listen(
     ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_reap(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_forget(ngx_http_sluice_kafka_t *kafka);
 static void ngx_http_sluice_kafka_wake(ngx_event_t *ev);
 static ngx_uint_t ngx_http_sluice_kafka_drain(
     ngx_http_sluice_producer_t *producer, int wait_ms);
@@ -66,6 +67,7 @@ ngx_http_sluice_kafka_init(ngx_http_sluice_main_conf_t *smcf,
         kafka->probe.log = cycle->log;
         kafka->probe.cancelable = 1;
 
+        ngx_http_sluice_kafka_describe_init(kafka);
         ngx_http_sluice_kafka_gates_init(kafka);
 
         if (kafka->topics.nelts > 0) {
@@ -91,6 +93,7 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
     kafka->producer = ngx_http_sluice_kafka_create(kafka, ev->log);
 
     if (kafka->producer != NULL) {
+        ngx_http_sluice_kafka_ask(kafka->producer, 0);
         ngx_http_sluice_kafka_gates_pass(kafka);
         return;
     }
@@ -116,8 +119,12 @@ ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     }
 
     producer->kafka = kafka;
+    producer->reap.handler = ngx_http_sluice_kafka_reap;
+    producer->reap.data = producer;
+    producer->reap.log = log;
 
     conf = ngx_http_sluice_kafka_conf(kafka, log);
+    producer->batch = ngx_http_sluice_kafka_conf_batch(conf);
 
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR|RD_KAFKA_EVENT_ERROR
                                    |RD_KAFKA_EVENT_LOG|RD_KAFKA_EVENT_STATS);
@@ -170,19 +177,39 @@ ngx_http_sluice_kafka_topics(ngx_http_sluice_producer_t *producer,
 
     for (i = 0; i < kafka->topics.nelts; i++) {
 
-        producer->topics[i] = rd_kafka_topic_new(producer->rk,
-                                        (char *) topics[i]->name.data, NULL);
-
-        if (producer->topics[i] == NULL) {
-            ngx_log_error(NGX_LOG_ERR, log, 0,
-                          "sluice: no kafka topic name=%V topic=%V err=\"%s\"",
-                          &kafka->name, &topics[i]->name,
-                          rd_kafka_err2str(rd_kafka_last_error()));
+        /* asking for a topic may make brokers create it */
+        if (!topics[i]->optional
+            && ngx_http_sluice_kafka_handle(producer, topics[i]) == NULL)
+        {
             return NGX_ERROR;
         }
     }
 
     return NGX_OK;
+}
+
+
+rd_kafka_topic_t *
+ngx_http_sluice_kafka_handle(ngx_http_sluice_producer_t *producer,
+    ngx_http_sluice_topic_t *topic)
+{
+    rd_kafka_topic_t  **handle;
+
+    handle = &producer->topics[topic->index];
+
+    if (*handle == NULL) {
+        *handle = rd_kafka_topic_new(producer->rk, (char *) topic->name.data,
+                                     NULL);
+    }
+
+    if (*handle == NULL) {
+        ngx_log_error(NGX_LOG_ERR, producer->kafka->open.log, 0,
+                      "sluice: no kafka topic name=%V topic=%V err=\"%s\"",
+                      &producer->kafka->name, &topic->name,
+                      rd_kafka_err2str(rd_kafka_last_error()));
+    }
+
+    return *handle;
 }
 
 
@@ -275,14 +302,45 @@ ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer)
 }
 
 
+/* Posted when a producer that is done with has reported all it had. */
 static void
 ngx_http_sluice_kafka_reap(ngx_event_t *ev)
 {
+    ngx_http_sluice_kafka_t     *kafka;
     ngx_http_sluice_producer_t  *producer = ev->data;
 
-    ngx_queue_remove(&producer->queue);
+    kafka = producer->kafka;
+
+    if (producer->is_retired) {
+        ngx_queue_remove(&producer->queue);
+        ngx_http_sluice_kafka_close(producer);
+        return;
+    }
+
+    if (!kafka->renewing || producer->messages > 0) {
+        return;
+    }
+
+    kafka->renewing = 0;
+    kafka->producer = NULL;
 
     ngx_http_sluice_kafka_close(producer);
+    ngx_http_sluice_kafka_open(&kafka->open);
+}
+
+
+void
+ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka)
+{
+    if (kafka->producer == NULL || kafka->exiting) {
+        return;
+    }
+
+    kafka->renewing = 1;
+
+    if (kafka->producer->messages == 0) {
+        ngx_post_event(&kafka->producer->reap, &ngx_posted_events);
+    }
 }
 
 
@@ -363,8 +421,14 @@ ngx_http_sluice_kafka_event(ngx_http_sluice_producer_t *producer,
         break;
 
     case RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT:
-        ngx_http_sluice_kafka_probed(producer, rkev);
+        ngx_http_sluice_kafka_described(producer, rkev);
         break;
+
+#if (NGX_HTTP_SLUICE_KAFKA_REPLICAS)
+    case RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT:
+        ngx_http_sluice_kafka_replicas(producer, rkev);
+        break;
+#endif
     }
 }
 
@@ -380,6 +444,8 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
 
     kafka = producer->kafka;
     kafka->producer = NULL;
+    kafka->renewing = 0;
+    kafka->generation++;
 
     /* what was thought of the brokers was the old one's experience */
     kafka->suspect = 0;
@@ -388,10 +454,6 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
     ngx_http_sluice_kafka_gates_reset(kafka);
 
     producer->is_retired = 1;
-    producer->reap.handler = ngx_http_sluice_kafka_reap;
-    producer->reap.data = producer;
-    producer->reap.log = kafka->open.log;
-
     ngx_queue_insert_tail(&kafka->retired, &producer->queue);
 
     if (producer->messages == 0) {
@@ -442,15 +504,9 @@ ngx_http_sluice_kafka_finish(ngx_http_sluice_kafka_t *kafka)
     }
 
     kafka->exiting = 1;
+    kafka->renewing = 0;
 
-    if (kafka->open.timer_set) {
-        ngx_del_timer(&kafka->open);
-    }
-
-    if (kafka->probe.timer_set) {
-        ngx_del_timer(&kafka->probe);
-    }
-
+    ngx_http_sluice_kafka_forget(kafka);
     ngx_http_sluice_kafka_gates_pass(kafka);
 
     ngx_time_update();
@@ -470,7 +526,25 @@ ngx_http_sluice_kafka_finish(ngx_http_sluice_kafka_t *kafka)
         kafka->producer = NULL;
     }
 
+    kafka->closing = 1;
     ngx_http_sluice_kafka_gates_free(kafka);
+}
+
+
+static void
+ngx_http_sluice_kafka_forget(ngx_http_sluice_kafka_t *kafka)
+{
+    if (kafka->open.timer_set) {
+        ngx_del_timer(&kafka->open);
+    }
+
+    if (kafka->probe.timer_set) {
+        ngx_del_timer(&kafka->probe);
+    }
+
+    if (kafka->describe.timer_set) {
+        ngx_del_timer(&kafka->describe);
+    }
 }
 
 
@@ -494,6 +568,8 @@ ngx_http_sluice_kafka_finish_producer(ngx_http_sluice_producer_t *producer,
                       "sluice: leaving with messages unreported name=%V "
                       "messages=%ui", &producer->kafka->name,
                       producer->messages);
+
+        producer->kafka->closing = 1;
 
         (void) rd_kafka_purge(producer->rk,
                               RD_KAFKA_PURGE_F_QUEUE

@@ -24,6 +24,8 @@ struct ngx_http_sluice_kafka_s {
     u_char                       *conf_file;  /* the block, or its first user */
     ngx_uint_t                    conf_line;
     ngx_array_t                   topics;     /* ngx_http_sluice_topic_t * */
+    ngx_array_t                   locations;  /* ngx_http_sluice_loc_conf_t *,
+                                                 those that may send chunks */
     ngx_http_sluice_main_conf_t  *smcf;
 
     /* the most any location asks for */
@@ -37,13 +39,18 @@ struct ngx_http_sluice_kafka_s {
     ngx_event_t                   report;     /* posted when failed is filled */
     ngx_event_t                   open;       /* next try to make a producer */
     ngx_event_t                   probe;      /* next look for a broker */
+    ngx_event_t                   describe;   /* next look at the topics */
     ngx_msec_t                    backoff;
     ngx_uint_t                    failures;   /* since the last delivery */
+    ngx_uint_t                    generation; /* producers given up */
+    size_t                        batch;      /* most it may be; 0: as set */
     unsigned                      timeout_set:1;   /* by the operator */
     unsigned                      size_set:1;
     unsigned                      suspect:1;  /* all brokers seen down */
     unsigned                      down:1;     /* and none could be asked */
+    unsigned                      renewing:1; /* as soon as all is reported */
     unsigned                      exiting:1;
+    unsigned                      closing:1;  /* nothing is taken any more */
 };
 
 
@@ -54,6 +61,7 @@ struct ngx_http_sluice_kafka_s {
 typedef struct {
     ngx_queue_t                   waiting;    /* ngx_http_sluice_msg_t */
     ngx_uint_t                    inflight;   /* with the current producer */
+    unsigned                      alone:1;    /* one that goes alone does */
 } ngx_http_sluice_gate_t;
 
 
@@ -62,7 +70,16 @@ struct ngx_http_sluice_topic_s {
     ngx_str_t                     name;       /* NUL-terminated */
     ngx_uint_t                    index;      /* in kafka->topics */
 
-    /* a worker's state */
+    /* a worker's state: what the brokers said; 0: not known */
+    size_t                        limit;      /* max.message.bytes */
+    ngx_int_t                     min_insync;
+    ngx_int_t                     replicas;   /* the fewest of a partition */
+    ngx_int_t                     said_min_insync;
+    ngx_int_t                     said_replicas;
+    rd_kafka_resp_err_t           err;        /* instead of an answer */
+    unsigned                      described:1;
+    unsigned                      optional:1; /* for chunks, none wanted yet */
+
     int32_t                       partitions; /* 0: not known yet */
     ngx_http_sluice_gate_t      **gates;      /* by partition */
     ngx_http_sluice_gate_t        any;        /* while none is known */
@@ -77,21 +94,32 @@ struct ngx_http_sluice_producer_s {
     rd_kafka_topic_t            **topics;     /* by topic->index */
     ngx_connection_t             *connection; /* the eventfd */
     ngx_uint_t                    messages;   /* handed over, not reported */
-    ngx_event_t                   reap;       /* posted: retired and empty */
+    size_t                        batch;      /* its batch.size */
+    ngx_event_t                   reap;       /* posted: done with, and empty */
     unsigned                      probing:1;
+    unsigned                      asking:1;
     unsigned                      is_retired:1;
 };
 
 
 /*
  * ..._conf.c: librdkafka's conf with our part of it that depends on the
- * locations; the caller's, or rd_kafka_new()'s.
+ * locations and the brokers; the caller's, or rd_kafka_new()'s.
  */
 rd_kafka_conf_t *ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka,
     ngx_log_t *log);
+size_t ngx_http_sluice_kafka_conf_batch(rd_kafka_conf_t *conf);
 
-/* ngx_http_sluice_kafka.c: after a fatal error. */
+/*
+ * ngx_http_sluice_kafka.c: retire() after a fatal error.  renew() makes the
+ * same producer with other settings: nothing is handed over until all that is
+ * in flight is reported, so it costs no message and no order.  topic() is
+ * librdkafka's handle, made at its first use; NULL: it can't be.
+ */
 void ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer);
+void ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka);
+rd_kafka_topic_t *ngx_http_sluice_kafka_handle(
+    ngx_http_sluice_producer_t *producer, ngx_http_sluice_topic_t *topic);
 
 /*
  * ..._gate.c: all gates of a block at once; grow() is given librdkafka's
@@ -117,7 +145,27 @@ void ngx_http_sluice_kafka_log(ngx_http_sluice_kafka_t *kafka,
     rd_kafka_event_t *rkev);
 void ngx_http_sluice_kafka_probe(ngx_event_t *ev);
 void ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
+    rd_kafka_resp_err_t err, const char *reason);
+
+/*
+ * ..._topic.c: ask() asks for the settings of all topics of a block; the
+ * answer, an event, goes to described().  A probe also asks whether anybody
+ * answers.  alone(): the largest batch may be more than the topic takes.
+ * refit(): a message that was refused in company was taken alone.
+ */
+void ngx_http_sluice_kafka_describe_init(ngx_http_sluice_kafka_t *kafka);
+void ngx_http_sluice_kafka_ask(ngx_http_sluice_producer_t *producer,
+    ngx_uint_t probe);
+void ngx_http_sluice_kafka_described(ngx_http_sluice_producer_t *producer,
     rd_kafka_event_t *rkev);
+ngx_uint_t ngx_http_sluice_kafka_alone(ngx_http_sluice_topic_t *topic);
+void ngx_http_sluice_kafka_refit(ngx_http_sluice_topic_t *topic);
+
+#if (RD_KAFKA_VERSION >= 0x020300ff)
+#define NGX_HTTP_SLUICE_KAFKA_REPLICAS  1
+void ngx_http_sluice_kafka_replicas(ngx_http_sluice_producer_t *producer,
+    rd_kafka_event_t *rkev);
+#endif
 
 #pragma GCC visibility pop
 

@@ -12,6 +12,8 @@
 
 #include "ngx_http_sluice_kafka.h"
 
+#define NGX_HTTP_SLUICE_TOPIC_NAME  249           /* bytes, by Kafka's rule */
+
 
 static char *ngx_http_sluice_kafka_property(ngx_conf_t *cf,
     ngx_command_t *dummy, void *conf);
@@ -24,6 +26,8 @@ static char *ngx_http_sluice_kafka_trial(ngx_conf_t *cf,
     ngx_http_sluice_kafka_t *kafka);
 static ngx_http_sluice_kafka_t *ngx_http_sluice_kafka_named(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
+static ngx_http_sluice_topic_t *ngx_http_sluice_kafka_topic_named(
+    ngx_conf_t *cf, ngx_http_sluice_kafka_t *kafka, ngx_str_t *name);
 static void ngx_http_sluice_kafka_conf_free(void *data);
 
 
@@ -342,7 +346,10 @@ ngx_http_sluice_kafka_named(ngx_conf_t *cf,
 
     if (ngx_array_init(&kafka->topics, cf->pool, 2,
                        sizeof(ngx_http_sluice_topic_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&kafka->locations, cf->pool, 2,
+                          sizeof(ngx_http_sluice_loc_conf_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -367,14 +374,30 @@ ngx_http_sluice_topic_t *
 ngx_http_sluice_kafka_topic(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *block, ngx_str_t *name)
 {
-    ngx_uint_t                 i;
-    ngx_http_sluice_kafka_t   *kafka;
-    ngx_http_sluice_topic_t  **topics, **slot, *topic;
+    ngx_http_sluice_kafka_t  *kafka;
+    ngx_http_sluice_topic_t  *topic;
 
     kafka = ngx_http_sluice_kafka_named(cf, smcf, block);
     if (kafka == NULL) {
         return NULL;
     }
+
+    topic = ngx_http_sluice_kafka_topic_named(cf, kafka, name);
+    if (topic != NULL) {
+        topic->optional = 0;
+    }
+
+    return topic;
+}
+
+
+/* A new one is optional. */
+static ngx_http_sluice_topic_t *
+ngx_http_sluice_kafka_topic_named(ngx_conf_t *cf,
+    ngx_http_sluice_kafka_t *kafka, ngx_str_t *name)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_topic_t  **topics, **slot, *topic;
 
     topics = kafka->topics.elts;
 
@@ -401,6 +424,7 @@ ngx_http_sluice_kafka_topic(ngx_conf_t *cf,
 
     topic->kafka = kafka;
     topic->index = kafka->topics.nelts;
+    topic->optional = 1;
 
     slot = ngx_array_push(&kafka->topics);
     if (slot == NULL) {
@@ -437,15 +461,68 @@ ngx_http_sluice_kafka_check(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
 
 
 void
-ngx_http_sluice_kafka_need(ngx_http_sluice_topic_t *topic,
-    size_t max_file_size, ngx_msec_t ack_timeout)
+ngx_http_sluice_kafka_need(ngx_http_sluice_topic_t *topic, size_t message,
+    ngx_msec_t ack_timeout)
 {
     ngx_http_sluice_kafka_t  *kafka;
 
     kafka = topic->kafka;
 
-    kafka->max_file_size = ngx_max(kafka->max_file_size, max_file_size);
+    kafka->max_file_size = ngx_max(kafka->max_file_size, message);
     kafka->ack_timeout = ngx_max(kafka->ack_timeout, ack_timeout);
+}
+
+
+char *
+ngx_http_sluice_kafka_chunks(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
+{
+    ngx_str_t                     name;
+    ngx_uint_t                    wanted;
+    ngx_http_sluice_kafka_t      *kafka;
+    ngx_http_sluice_loc_conf_t  **slot;
+
+    kafka = slcf->topic->kafka;
+    wanted = slcf->max_file_size > (off_t) slcf->chunk_size;
+    slcf->chunk_now = slcf->chunk_size;
+
+    name.len = slcf->topic->name.len + sizeof(SLUICE_TOPIC_CHUNKS) - 1;
+
+    if (name.len > NGX_HTTP_SLUICE_TOPIC_NAME) {
+
+        if (!wanted) {
+            return NGX_CONF_OK;
+        }
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "the name of topic \"%V\" is too long for one of its "
+                      "chunks, in %s:%ui", &slcf->topic->name,
+                      slcf->conf_file, slcf->conf_line);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = ngx_pnalloc(cf->pool, name.len + 1);
+    if (name.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    (void) ngx_sprintf(name.data, "%V%s%Z", &slcf->topic->name,
+                       SLUICE_TOPIC_CHUNKS);
+
+    slcf->chunks = ngx_http_sluice_kafka_topic_named(cf, kafka, &name);
+    slot = ngx_array_push(&kafka->locations);
+
+    if (slcf->chunks == NULL || slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = slcf;
+
+    /* nobody has to have a topic for chunks that are never made */
+    if (wanted) {
+        slcf->chunks->optional = 0;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -462,7 +539,7 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     struct {
         const char   *name;
         size_t        value;
-    } set[3];
+    } set[4];
 
     conf = rd_kafka_conf_dup(kafka->conf);
 
@@ -477,6 +554,13 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     if (!kafka->size_set) {
         set[n].name = "message.max.bytes";
         set[n++].value = ngx_max(kafka->max_file_size + 65536, 1000000);
+    }
+
+    if (kafka->batch != 0
+        && kafka->batch < ngx_http_sluice_kafka_conf_batch(conf))
+    {
+        set[n].name = "batch.size";
+        set[n++].value = kafka->batch;
     }
 
     /* librdkafka is to judge before the upload's own deadline does */
@@ -501,6 +585,26 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     }
 
     return conf;
+}
+
+
+size_t
+ngx_http_sluice_kafka_conf_batch(rd_kafka_conf_t *conf)
+{
+    char       text[NGX_INT_T_LEN + 1];
+    size_t     size;
+    ngx_int_t  batch;
+
+    size = sizeof(text);
+
+    if (rd_kafka_conf_get(conf, "batch.size", text, &size) != RD_KAFKA_CONF_OK)
+    {
+        return 0;
+    }
+
+    batch = ngx_atoi((u_char *) text, ngx_strlen(text));
+
+    return (batch == NGX_ERROR) ? 0 : batch;
 }
 
 

@@ -12,8 +12,7 @@
 
 #include "ngx_http_sluice_kafka.h"
 
-#define NGX_HTTP_SLUICE_KAFKA_PROBE       1000       /* ms */
-#define NGX_HTTP_SLUICE_KAFKA_PROBE_WAIT  2000
+#define NGX_HTTP_SLUICE_KAFKA_PROBE  1000            /* ms */
 
 
 ngx_uint_t
@@ -141,11 +140,7 @@ ngx_http_sluice_kafka_log(ngx_http_sluice_kafka_t *kafka,
 void
 ngx_http_sluice_kafka_probe(ngx_event_t *ev)
 {
-    char                         errstr[256];
     ngx_http_sluice_kafka_t     *kafka = ev->data;
-    rd_kafka_AdminOptions_t     *options;
-    ngx_http_sluice_topic_t    **topics;
-    rd_kafka_ConfigResource_t   *resource;
     ngx_http_sluice_producer_t  *producer;
 
     producer = kafka->producer;
@@ -154,30 +149,13 @@ ngx_http_sluice_kafka_probe(ngx_event_t *ev)
         return;
     }
 
-    topics = kafka->topics.elts;
-
-    options = rd_kafka_AdminOptions_new(producer->rk,
-                                        RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-    resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC,
-                                           (char *) topics[0]->name.data);
-
-    (void) rd_kafka_AdminOptions_set_request_timeout(options,
-                                         NGX_HTTP_SLUICE_KAFKA_PROBE_WAIT,
-                                         errstr, sizeof(errstr));
-
-    producer->probing = 1;
-
-    rd_kafka_DescribeConfigs(producer->rk, &resource, 1, options,
-                             producer->events);
-
-    rd_kafka_ConfigResource_destroy(resource);
-    rd_kafka_AdminOptions_destroy(options);
+    ngx_http_sluice_kafka_ask(producer, 1);
 }
 
 
 void
 ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
-    rd_kafka_event_t *rkev)
+    rd_kafka_resp_err_t err, const char *reason)
 {
     ngx_http_sluice_kafka_t  *kafka;
 
@@ -188,8 +166,8 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
         return;
     }
 
-    /* that the topic's settings may not be read is an answer too */
-    if (rd_kafka_event_error(rkev) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    /* that the topics' settings may not be read is an answer too */
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
 
         if (kafka->down) {
             ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
@@ -205,7 +183,7 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
     if (!kafka->down) {
         ngx_log_error(NGX_LOG_ERR, kafka->open.log, 0,
                       "sluice: no kafka broker answers name=%V err=\"%s\"",
-                      &kafka->name, rd_kafka_event_error_string(rkev));
+                      &kafka->name, reason);
     }
 
     kafka->down = 1;
