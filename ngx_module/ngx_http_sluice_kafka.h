@@ -37,6 +37,9 @@ struct ngx_http_sluice_kafka_s {
     ngx_queue_t                   retired;    /* ngx_http_sluice_producer_t */
     ngx_queue_t                   failed;     /* messages, to be reported */
     ngx_event_t                   report;     /* posted when failed is filled */
+    ngx_queue_t                   due;        /* gates to be opened */
+    ngx_event_t                   pass;       /* posted when due is filled */
+    ngx_event_t                   stall;      /* a partition takes long */
     ngx_event_t                   open;       /* next try to make a producer */
     ngx_event_t                   probe;      /* next look for a broker */
     ngx_event_t                   describe;   /* next look at the topics */
@@ -60,7 +63,13 @@ struct ngx_http_sluice_kafka_s {
  */
 typedef struct {
     ngx_queue_t                   waiting;    /* ngx_http_sluice_msg_t */
+    ngx_queue_t                   due;        /* in kafka->due */
+    ngx_http_sluice_topic_t      *topic;
+    int32_t                       partition;
     ngx_uint_t                    inflight;   /* with the current producer */
+    ngx_msec_t                    since;      /* when shared was set */
+    unsigned                      shared:1;   /* small ones without a key */
+    unsigned                      is_due:1;
     unsigned                      alone:1;    /* one that goes alone does */
 } ngx_http_sluice_gate_t;
 
@@ -82,7 +91,9 @@ struct ngx_http_sluice_topic_s {
 
     int32_t                       partitions; /* 0: not known yet */
     ngx_http_sluice_gate_t      **gates;      /* by partition */
-    ngx_http_sluice_gate_t        any;        /* while none is known */
+    ngx_http_sluice_gate_t        any;        /* while none is known, and for
+                                                 messages without a key */
+    int32_t                       next;       /* partition for these */
 };
 
 
@@ -123,8 +134,8 @@ rd_kafka_topic_t *ngx_http_sluice_kafka_handle(
 
 /*
  * ..._gate.c: all gates of a block at once; grow() is given librdkafka's
- * statistics, free() refuses what still waits.  reported() takes one message
- * out of a report.
+ * statistics, free() refuses what still waits.  due() opens one gate, as far
+ * as it may be, at the end of this turn of the event loop.
  */
 void ngx_http_sluice_kafka_gates_init(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_grow(ngx_http_sluice_kafka_t *kafka,
@@ -132,8 +143,21 @@ void ngx_http_sluice_kafka_gates_grow(ngx_http_sluice_kafka_t *kafka,
 void ngx_http_sluice_kafka_gates_reset(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_pass(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka);
+ngx_http_sluice_gate_t *ngx_http_sluice_kafka_gate(
+    ngx_http_sluice_topic_t *topic, int32_t partition);
+void ngx_http_sluice_kafka_due(ngx_http_sluice_gate_t *gate);
+
+/*
+ * ..._msg.c: hand a message to librdkafka; take one out of a report; report
+ * one that never got there, later: its sender may be in the middle of send().
+ */
+rd_kafka_resp_err_t ngx_http_sluice_kafka_produce(
+    ngx_http_sluice_producer_t *producer, ngx_http_sluice_msg_t *msg);
 void ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
     const rd_kafka_message_t *rkm);
+void ngx_http_sluice_kafka_fail(ngx_http_sluice_msg_t *msg,
+    ngx_http_sluice_result_e result);
+void ngx_http_sluice_kafka_report(ngx_event_t *ev);
 
 /* ..._health.c: events of trouble, and what messages tell about it. */
 void ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka);

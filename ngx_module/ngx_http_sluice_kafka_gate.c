@@ -1,36 +1,59 @@
 /*
- * ngx_http_sluice_kafka_gate.c: messages on their way into librdkafka and
- * reports on their way back.
+ * ngx_http_sluice_kafka_gate.c: the gate before each partition.
  *
- * Owns a message from send() to done(), and the gate before each partition.
- * Does not see a request, nor what the message's sender keeps.
+ * Owns when a message is handed to librdkafka, and for one without a key to
+ * which partition.  Handing over and reports are ngx_http_sluice_kafka_msg.c's.
  *
  * librdkafka's idempotent producer polls without pause while five messages of
  * one partition are in flight and more are queued, in all versions to 2.15.
- * So no more than that are handed over, and each report hands the next.
+ * So no more than five are handed over, and each report hands the next; or,
+ * of small messages, which cost by the request and not by the byte, all that
+ * wait, once none is in flight.  They are one request then, as they are handed
+ * over together at the end of a turn of the event loop: the higher the load,
+ * the more share a request.
+ *
+ * Messages without a key wait together.  They go to whichever partition has
+ * nothing in flight, but to few partitions at a time, for the same reason.
  */
 
 #include "ngx_http_sluice_kafka.h"
 #include "kafka_stats.h"
 
-#define NGX_HTTP_SLUICE_KAFKA_GATE  5
+#define NGX_HTTP_SLUICE_KAFKA_GATE     5
+
+/* A message up to this size waits for others. */
+#define NGX_HTTP_SLUICE_KAFKA_SMALL    16384
+
+/* What is handed over at once fits one request: librdkafka's own bounds are
+ * message.max.bytes, which is 64k more than the largest message, and 10,000
+ * messages.  A record's headers are taken for so many bytes. */
+#define NGX_HTTP_SLUICE_KAFKA_BYTES    65536
+#define NGX_HTTP_SLUICE_KAFKA_HEADERS  384
+#define NGX_HTTP_SLUICE_KAFKA_BATCH    5000
+
+/* Partitions that have small messages without a key in flight; one whose
+ * reports take longer than this many ms isn't waited for. */
+#define NGX_HTTP_SLUICE_KAFKA_SHARED   1
+#define NGX_HTTP_SLUICE_KAFKA_STALL    50
 
 
 static ngx_int_t ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic,
     ngx_int_t n);
-static void ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate);
-static ngx_http_sluice_gate_t *ngx_http_sluice_kafka_gate(
+static void ngx_http_sluice_kafka_gate_init(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_topic_t *topic, int32_t partition);
-static int32_t ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg);
-static void ngx_http_sluice_kafka_pass(ngx_http_sluice_kafka_t *kafka,
-    ngx_http_sluice_gate_t *gate);
-static rd_kafka_resp_err_t ngx_http_sluice_kafka_produce(
-    ngx_http_sluice_producer_t *producer, ngx_http_sluice_msg_t *msg);
-static ngx_http_sluice_result_e ngx_http_sluice_kafka_result(
-    const rd_kafka_message_t *rkm);
-static void ngx_http_sluice_kafka_fail(ngx_http_sluice_msg_t *msg,
-    ngx_http_sluice_result_e result);
-static void ngx_http_sluice_kafka_report(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate);
+static void ngx_http_sluice_kafka_pass_due(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_stalled(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_pass(ngx_http_sluice_gate_t *gate);
+static ngx_http_sluice_gate_t *ngx_http_sluice_kafka_choose(
+    ngx_http_sluice_topic_t *topic, ngx_uint_t small);
+static ngx_uint_t ngx_http_sluice_kafka_hand(ngx_http_sluice_gate_t *gate,
+    ngx_queue_t *waiting, ngx_uint_t keyless);
+static ngx_uint_t ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes);
+static ngx_uint_t ngx_http_sluice_kafka_keyless(ngx_http_sluice_msg_t *msg);
+static ngx_int_t ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_queue_t *waiting);
 
 
 void
@@ -40,15 +63,26 @@ ngx_http_sluice_kafka_gates_init(ngx_http_sluice_kafka_t *kafka)
     ngx_http_sluice_topic_t  **topics;
 
     ngx_queue_init(&kafka->failed);
+    ngx_queue_init(&kafka->due);
 
     kafka->report.handler = ngx_http_sluice_kafka_report;
     kafka->report.data = kafka;
     kafka->report.log = kafka->open.log;
 
+    kafka->pass.handler = ngx_http_sluice_kafka_pass_due;
+    kafka->pass.data = kafka;
+    kafka->pass.log = kafka->open.log;
+
+    kafka->stall.handler = ngx_http_sluice_kafka_stalled;
+    kafka->stall.data = kafka;
+    kafka->stall.log = kafka->open.log;
+    kafka->stall.cancelable = 1;
+
     topics = kafka->topics.elts;
 
     for (i = 0; i < kafka->topics.nelts; i++) {
-        ngx_queue_init(&topics[i]->any.waiting);
+        ngx_http_sluice_kafka_gate_init(&topics[i]->any, topics[i],
+                                        RD_KAFKA_PARTITION_UA);
     }
 }
 
@@ -111,11 +145,23 @@ ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic, ngx_int_t n)
             return NGX_ERROR;
         }
 
-        ngx_queue_init(&gates[topic->partitions]->waiting);
+        ngx_http_sluice_kafka_gate_init(gates[topic->partitions], topic,
+                                        topic->partitions);
         topic->partitions++;
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_kafka_gate_init(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_topic_t *topic, int32_t partition)
+{
+    ngx_queue_init(&gate->waiting);
+
+    gate->topic = topic;
+    gate->partition = partition;
 }
 
 
@@ -149,10 +195,10 @@ ngx_http_sluice_kafka_gates_pass(ngx_http_sluice_kafka_t *kafka)
     topics = kafka->topics.elts;
 
     for (i = 0; i < kafka->topics.nelts; i++) {
-        ngx_http_sluice_kafka_pass(kafka, &topics[i]->any);
+        ngx_http_sluice_kafka_pass(&topics[i]->any);
 
         for (p = 0; p < topics[i]->partitions; p++) {
-            ngx_http_sluice_kafka_pass(kafka, topics[i]->gates[p]);
+            ngx_http_sluice_kafka_pass(topics[i]->gates[p]);
         }
     }
 }
@@ -164,6 +210,14 @@ ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka)
     int32_t                    p;
     ngx_uint_t                 i;
     ngx_http_sluice_topic_t  **topics;
+
+    if (kafka->pass.posted) {
+        ngx_delete_posted_event(&kafka->pass);
+    }
+
+    if (kafka->stall.timer_set) {
+        ngx_del_timer(&kafka->stall);
+    }
 
     topics = kafka->topics.elts;
 
@@ -208,7 +262,7 @@ ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate)
 }
 
 
-static ngx_http_sluice_gate_t *
+ngx_http_sluice_gate_t *
 ngx_http_sluice_kafka_gate(ngx_http_sluice_topic_t *topic, int32_t partition)
 {
     return (partition == RD_KAFKA_PARTITION_UA) ? &topic->any
@@ -216,266 +270,270 @@ ngx_http_sluice_kafka_gate(ngx_http_sluice_topic_t *topic, int32_t partition)
 }
 
 
-ngx_http_sluice_headers_t *
-ngx_http_sluice_kafka_headers(size_t n)
-{
-    return (ngx_http_sluice_headers_t *) rd_kafka_headers_new(n);
-}
-
-
-ngx_int_t
-ngx_http_sluice_kafka_header(ngx_http_sluice_headers_t *headers,
-    const char *name, const u_char *value, size_t len)
-{
-    return (rd_kafka_header_add((rd_kafka_headers_t *) headers, name, -1,
-                                value, len)
-            == RD_KAFKA_RESP_ERR_NO_ERROR)
-           ? NGX_OK : NGX_ERROR;
-}
-
-
+/*
+ * Something came to wait at the gate, or a report made room behind it.  It is
+ * opened at the end of this turn of the event loop, for all that the turn
+ * brings.
+ */
 void
-ngx_http_sluice_kafka_headers_free(ngx_http_sluice_headers_t *headers)
+ngx_http_sluice_kafka_due(ngx_http_sluice_gate_t *gate)
 {
-    rd_kafka_headers_destroy((rd_kafka_headers_t *) headers);
-}
-
-
-void
-ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
-{
-    ngx_http_sluice_gate_t   *gate;
+    ngx_http_sluice_gate_t   *any;
     ngx_http_sluice_kafka_t  *kafka;
 
-    kafka = msg->topic->kafka;
+    kafka = gate->topic->kafka;
+    any = &gate->topic->any;
 
-    msg->producer = NULL;
-    msg->sent = ngx_current_msec;
-
-    if (!msg->pinned) {
-        msg->partition = ngx_http_sluice_kafka_partition(msg);
+    /* the event loop is over */
+    if (kafka->exiting) {
+        ngx_http_sluice_kafka_pass(gate);
+        return;
     }
 
-    gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
+    if (!gate->is_due && !ngx_queue_empty(&gate->waiting)) {
+        gate->is_due = 1;
+        ngx_queue_insert_tail(&kafka->due, &gate->due);
+        ngx_post_event(&kafka->pass, &ngx_posted_events);
+    }
 
-    ngx_queue_insert_tail(&gate->waiting, &msg->queue);
-
-    ngx_http_sluice_kafka_pass(kafka, gate);
+    if (gate != any && !any->is_due && !ngx_queue_empty(&any->waiting)) {
+        any->is_due = 1;
+        ngx_queue_insert_tail(&kafka->due, &any->due);
+        ngx_post_event(&kafka->pass, &ngx_posted_events);
+    }
 }
 
 
-static int32_t
-ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg)
+static void
+ngx_http_sluice_kafka_pass_due(ngx_event_t *ev)
 {
-    if (msg->key == NULL || msg->topic->partitions == 0) {
-        return RD_KAFKA_PARTITION_UA;
-    }
+    ngx_queue_t              *q;
+    ngx_http_sluice_gate_t   *gate;
+    ngx_http_sluice_kafka_t  *kafka = ev->data;
 
-    /* the topic handle matters to it only for a message without key */
-    return rd_kafka_msg_partitioner_murmur2_random(NULL, msg->key,
-                                                   msg->key_len,
-                                                   msg->topic->partitions,
-                                                   NULL, NULL);
+    while (!ngx_queue_empty(&kafka->due)) {
+
+        q = ngx_queue_head(&kafka->due);
+        ngx_queue_remove(q);
+
+        gate = ngx_queue_data(q, ngx_http_sluice_gate_t, due);
+        gate->is_due = 0;
+
+        ngx_http_sluice_kafka_pass(gate);
+    }
 }
 
 
-ngx_int_t
-ngx_http_sluice_kafka_cancel(ngx_http_sluice_msg_t *msg)
+/* A partition has been waited for long enough. */
+static void
+ngx_http_sluice_kafka_stalled(ngx_event_t *ev)
 {
-    if (msg->producer != NULL) {
-        return NGX_DECLINED;
+    ngx_uint_t                 i;
+    ngx_http_sluice_kafka_t   *kafka = ev->data;
+    ngx_http_sluice_topic_t  **topics;
+
+    topics = kafka->topics.elts;
+
+    for (i = 0; i < kafka->topics.nelts; i++) {
+        ngx_http_sluice_kafka_due(&topics[i]->any);
     }
-
-    ngx_queue_remove(&msg->queue);
-
-    if (msg->headers != NULL) {
-        ngx_http_sluice_kafka_headers_free(msg->headers);
-        msg->headers = NULL;
-    }
-
-    return NGX_OK;
 }
 
 
 /* Hand over what waits, as far as the gate allows. */
 static void
-ngx_http_sluice_kafka_pass(ngx_http_sluice_kafka_t *kafka,
-    ngx_http_sluice_gate_t *gate)
+ngx_http_sluice_kafka_pass(ngx_http_sluice_gate_t *gate)
 {
-    ngx_queue_t            *q;
-    rd_kafka_resp_err_t     err;
-    ngx_http_sluice_msg_t  *msg;
+    ngx_uint_t                keyless;
+    ngx_queue_t              *waiting;
+    ngx_http_sluice_gate_t   *to;
+    ngx_http_sluice_msg_t    *msg;
+    ngx_http_sluice_topic_t  *topic;
 
-    while (kafka->producer != NULL && !ngx_queue_empty(&gate->waiting)) {
+    topic = gate->topic;
+    waiting = &gate->waiting;
 
-        if (gate->inflight >= NGX_HTTP_SLUICE_KAFKA_GATE && !kafka->exiting) {
-            return;
+    while (topic->kafka->producer != NULL && !ngx_queue_empty(waiting)) {
+
+        to = gate;
+        msg = ngx_queue_data(ngx_queue_head(waiting), ngx_http_sluice_msg_t,
+                             queue);
+        keyless = ngx_http_sluice_kafka_keyless(msg);
+
+        if (keyless) {
+            to = ngx_http_sluice_kafka_choose(topic,
+                                   msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL);
         }
 
-        q = ngx_queue_head(&gate->waiting);
-        ngx_queue_remove(q);
-
-        msg = ngx_queue_data(q, ngx_http_sluice_msg_t, queue);
-
-        err = ngx_http_sluice_kafka_produce(kafka->producer, msg);
-
-        switch (err) {
-
-        case RD_KAFKA_RESP_ERR_NO_ERROR:
-            gate->inflight++;
-            break;
-
-        case RD_KAFKA_RESP_ERR__FATAL:
-            /* its event is on the way and brings a new producer */
-            ngx_queue_insert_head(&gate->waiting, &msg->queue);
-            return;
-
-        case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-            ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_TOO_LARGE);
-            break;
-
-        default:
-            ngx_http_sluice_kafka_failed(kafka, msg->topic, err);
-            ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
-        }
-    }
-}
-
-
-static rd_kafka_resp_err_t
-ngx_http_sluice_kafka_produce(ngx_http_sluice_producer_t *producer,
-    ngx_http_sluice_msg_t *msg)
-{
-    rd_kafka_resp_err_t  err;
-
-    /* no F_COPY and no F_FREE: the value is ours until the report */
-    err = rd_kafka_producev(producer->rk,
-              RD_KAFKA_V_RKT(producer->topics[msg->topic->index]),
-              RD_KAFKA_V_PARTITION(msg->partition),
-              RD_KAFKA_V_KEY(msg->key, msg->key_len),
-              RD_KAFKA_V_VALUE(msg->value, msg->len),
-              RD_KAFKA_V_HEADERS((rd_kafka_headers_t *) msg->headers),
-              RD_KAFKA_V_TIMESTAMP(msg->time_ms),
-              RD_KAFKA_V_OPAQUE(msg),
-              RD_KAFKA_V_END);
-
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        msg->headers = NULL;
-        msg->producer = producer;
-        producer->messages++;
-    }
-
-    return err;
-}
-
-
-void
-ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
-    const rd_kafka_message_t *rkm)
-{
-    rd_kafka_headers_t        *headers;
-    ngx_http_sluice_msg_t     *msg;
-    ngx_http_sluice_gate_t    *gate;
-    ngx_http_sluice_kafka_t   *kafka;
-    ngx_http_sluice_result_e   result;
-
-    msg = rkm->_private;
-    kafka = producer->kafka;
-    gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
-
-    producer->messages--;
-
-    if (producer == kafka->producer) {
-        gate->inflight--;
-    }
-
-    result = ngx_http_sluice_kafka_result(rkm);
-
-    if (result == NGX_HTTP_SLUICE_DELIVERED) {
-        ngx_http_sluice_kafka_works(kafka);
-        ngx_http_sluice_metrics_ack(ngx_current_msec - msg->sent, msg->len);
-
-    } else {
-        ngx_http_sluice_kafka_failed(kafka, msg->topic, rkm->err);
-    }
-
-    if (producer->is_retired) {
-
-        if (producer->messages == 0) {
-            ngx_post_event(&producer->reap, &ngx_posted_events);
-        }
-
-        /* the new producer may have it: it is surely not in the log */
-        if (result == NGX_HTTP_SLUICE_REFUSED && !msg->resent
-            && rd_kafka_message_detach_headers((rd_kafka_message_t *) rkm,
-                                               &headers)
-               == RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (to == NULL
+            || ngx_http_sluice_kafka_hand(to, waiting, keyless) == 0)
         {
-            msg->headers = (ngx_http_sluice_headers_t *) headers;
-            msg->resent = 1;
-            ngx_http_sluice_count(resent, 1);
-            ngx_http_sluice_kafka_send(msg);
             return;
         }
     }
-
-    msg->done(msg, result);
-
-    ngx_http_sluice_kafka_pass(kafka, gate);
 }
 
 
-static ngx_http_sluice_result_e
-ngx_http_sluice_kafka_result(const rd_kafka_message_t *rkm)
+/* Whether any partition will do, and we know which there are. */
+static ngx_uint_t
+ngx_http_sluice_kafka_keyless(ngx_http_sluice_msg_t *msg)
 {
-    if (rkm->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return NGX_HTTP_SLUICE_DELIVERED;
-    }
-
-    if (rkm->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
-        return NGX_HTTP_SLUICE_TOO_LARGE;
-    }
-
-    return (rd_kafka_message_status(rkm) == RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
-           ? NGX_HTTP_SLUICE_REFUSED : NGX_HTTP_SLUICE_UNKNOWN;
+    return msg->key == NULL && !msg->pinned && msg->topic->partitions > 0;
 }
 
 
-/* Not from here: the sender may be in the middle of send(). */
-static void
-ngx_http_sluice_kafka_fail(ngx_http_sluice_msg_t *msg,
-    ngx_http_sluice_result_e result)
+/*
+ * The partition for messages without a key: NULL when they have to wait.
+ * Where a partition stalls, others take over, and it isn't chosen again.
+ */
+static ngx_http_sluice_gate_t *
+ngx_http_sluice_kafka_choose(ngx_http_sluice_topic_t *topic, ngx_uint_t small)
 {
+    int32_t                   i, p;
+    ngx_uint_t                shared;
+    ngx_http_sluice_gate_t   *gate, *found;
     ngx_http_sluice_kafka_t  *kafka;
 
-    kafka = msg->topic->kafka;
+    kafka = topic->kafka;
+    found = NULL;
+    shared = 0;
 
-    msg->result = result;
+    for (i = 0; i < topic->partitions; i++) {
 
-    ngx_queue_insert_tail(&kafka->failed, &msg->queue);
-    ngx_post_event(&kafka->report, &ngx_posted_events);
+        p = (topic->next + i) % topic->partitions;
+        gate = topic->gates[p];
+
+        if (gate->inflight > 0 && gate->shared
+            && ngx_current_msec - gate->since < NGX_HTTP_SLUICE_KAFKA_STALL)
+        {
+            shared++;
+        }
+
+        if (found == NULL && ngx_queue_empty(&gate->waiting)
+            && (gate->inflight == 0
+                || (!small && gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE)))
+        {
+            found = gate;
+        }
+    }
+
+    if (kafka->exiting) {
+        return (found != NULL) ? found : topic->gates[topic->next];
+    }
+
+    if (small && shared >= NGX_HTTP_SLUICE_KAFKA_SHARED) {
+
+        if (!kafka->stall.timer_set) {
+            ngx_add_timer(&kafka->stall, NGX_HTTP_SLUICE_KAFKA_STALL);
+        }
+
+        return NULL;
+    }
+
+    if (found != NULL) {
+        topic->next = (found->partition + 1) % topic->partitions;
+        found->shared = (small && found->inflight == 0);
+        found->since = ngx_current_msec;
+    }
+
+    return found;
 }
 
 
-static void
-ngx_http_sluice_kafka_report(ngx_event_t *ev)
+/* As many as the gate allows, of one kind; how many left the queue. */
+static ngx_uint_t
+ngx_http_sluice_kafka_hand(ngx_http_sluice_gate_t *gate, ngx_queue_t *waiting,
+    ngx_uint_t keyless)
 {
-    ngx_queue_t              *q;
+    size_t                    bytes;
+    ngx_uint_t                n, fresh;
     ngx_http_sluice_msg_t    *msg;
-    ngx_http_sluice_kafka_t  *kafka = ev->data;
+    ngx_http_sluice_kafka_t  *kafka;
 
-    while (!ngx_queue_empty(&kafka->failed)) {
+    kafka = gate->topic->kafka;
+    fresh = (gate->inflight == 0);
+    bytes = 0;
 
-        q = ngx_queue_head(&kafka->failed);
-        ngx_queue_remove(q);
+    for (n = 0; !ngx_queue_empty(waiting); n++) {
 
-        msg = ngx_queue_data(q, ngx_http_sluice_msg_t, queue);
+        msg = ngx_queue_data(ngx_queue_head(waiting), ngx_http_sluice_msg_t,
+                             queue);
 
-        if (msg->headers != NULL) {
-            ngx_http_sluice_kafka_headers_free(msg->headers);
-            msg->headers = NULL;
+        if (ngx_http_sluice_kafka_keyless(msg) != keyless) {
+            break;
         }
 
-        msg->done(msg, msg->result);
+        bytes += msg->len + msg->key_len + NGX_HTTP_SLUICE_KAFKA_HEADERS;
+
+        if (!kafka->exiting
+            && !ngx_http_sluice_kafka_may(gate, msg, fresh, bytes))
+        {
+            break;
+        }
+
+        if (ngx_http_sluice_kafka_hand_one(gate, msg, waiting) != NGX_OK) {
+            break;
+        }
     }
+
+    return n;
+}
+
+
+static ngx_uint_t
+ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes)
+{
+    size_t  max;
+
+    if (gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE) {
+        return fresh || msg->len > NGX_HTTP_SLUICE_KAFKA_SMALL;
+    }
+
+    max = ngx_max(gate->topic->kafka->max_file_size,
+                  NGX_HTTP_SLUICE_KAFKA_BYTES);
+
+    return fresh && msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL
+           && bytes <= ngx_min(max, 8 * NGX_HTTP_SLUICE_KAFKA_BYTES)
+           && gate->inflight < NGX_HTTP_SLUICE_KAFKA_BATCH;
+}
+
+
+/* NGX_OK: the message is no more ours, handed over or failed. */
+static ngx_int_t
+ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_queue_t *waiting)
+{
+    rd_kafka_resp_err_t       err;
+    ngx_http_sluice_kafka_t  *kafka;
+
+    kafka = gate->topic->kafka;
+
+    ngx_queue_remove(&msg->queue);
+
+    msg->partition = gate->partition;
+
+    err = ngx_http_sluice_kafka_produce(kafka->producer, msg);
+
+    switch (err) {
+
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        gate->inflight++;
+        break;
+
+    case RD_KAFKA_RESP_ERR__FATAL:
+        /* its event is on the way and brings a new producer */
+        ngx_queue_insert_head(waiting, &msg->queue);
+        return NGX_DECLINED;
+
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_TOO_LARGE);
+        break;
+
+    default:
+        ngx_http_sluice_kafka_failed(kafka, msg->topic, err);
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
+    }
+
+    return NGX_OK;
 }
