@@ -45,6 +45,10 @@ static const ngx_http_sluice_property_t  ngx_http_sluice_kafka_ours[] = {
     { "socket.timeout.ms", "15000" },
     { "reconnect.backoff.max.ms", "2000" },
 
+    /* else a question to brokers that refuse connections, such as that of
+     * ..._health.c, makes librdkafka (2.0 to 2.15) connect without pause */
+    { "enable.sparse.connections", "false" },
+
     /* from here on never the block's: see ..._refused() */
     { "acks", "all" },
     { "enable.idempotence", "true" },
