@@ -138,6 +138,62 @@ test_issuer_and_audience_are_ours(void **state)
 
 
 static void
+test_claims_become_text(void **state)
+{
+    size_t            i;
+    char              text[SLUICE_JWT_NUMBER];
+    json_t           *claims;
+    sluice_jwt_str_t  value;
+
+    static const struct {
+        const char  *name;
+        const char  *text;            /* NULL: none */
+    } cases[] = {
+        { "sub", "acme" }, { "level", "-7" }, { "ratio", "0.5" },
+        { "big", "9223372036854775807" }, { "admin", "true" },
+        { "guest", "false" }, { "empty", "" }, { "customerid", "c-1" },
+        { "both", "lower" }, { "twice", NULL }, { "roles", NULL },
+        { "address", NULL }, { "nothing", NULL }, { "gone", NULL },
+        { "line", NULL }, { "su", NULL }, { "subs", NULL }, { "", NULL }
+    };
+
+    (void) state;
+
+    claims = parse("{\"sub\":\"acme\",\"level\":-7,\"ratio\":0.5,"
+                   "\"big\":9223372036854775807,\"admin\":true,"
+                   "\"guest\":false,\"empty\":\"\",\"customerId\":\"c-1\","
+                   "\"both\":\"lower\",\"Both\":\"upper\","
+                   "\"Twice\":1,\"TWICE\":2,\"roles\":[1],"
+                   "\"address\":{},\"nothing\":null,"
+                   "\"line\":\"a\\nb\"}");
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+
+        if (sluice_jwt_claim(&value, text, claims, cases[i].name,
+                             strlen(cases[i].name))
+            != 0)
+        {
+            if (cases[i].text != NULL) {
+                fail_msg("no %s", cases[i].name);
+            }
+
+            continue;
+        }
+
+        if (cases[i].text == NULL) {
+            fail_msg("a value for %s", cases[i].name);
+            continue;
+        }
+
+        assert_int_equal(value.len, strlen(cases[i].text));
+        assert_memory_equal(value.data, cases[i].text, value.len);
+    }
+
+    json_decref(claims);
+}
+
+
+static void
 test_an_upload_token_says_that_it_is_one(void **state)
 {
     size_t   i;
@@ -259,6 +315,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_a_token_holds_between_nbf_and_exp),
         cmocka_unit_test(test_issuer_and_audience_are_ours),
+        cmocka_unit_test(test_claims_become_text),
         cmocka_unit_test(test_an_upload_token_says_that_it_is_one),
         cmocka_unit_test(test_a_grant_is_read),
         cmocka_unit_test(test_a_bound_that_cannot_be_read_refuses_the_token)
