@@ -15,6 +15,7 @@
 #include <ngx_http.h>
 
 #include "multipart.h"
+#include "rfc3339.h"
 #include "ngx_http_sluice_metrics.h"
 #include "../sluice_wire.h"
 
@@ -29,6 +30,7 @@
 #endif
 
 #define NGX_HTTP_SLUICE_UUID_LEN  36
+#define NGX_HTTP_SLUICE_RANDOM    1020     /* of 102 ids */
 
 typedef struct ngx_http_sluice_kafka_s     ngx_http_sluice_kafka_t;
 typedef struct ngx_http_sluice_topic_s     ngx_http_sluice_topic_t;
@@ -65,6 +67,12 @@ typedef struct {
     ngx_uint_t                uploads;      /* begun by this worker */
     void                     *digest;       /* EVP_MD, fetched once */
     ngx_http_sluice_summaries_t  *summaries;  /* NULL: none yet */
+
+    /* of record.c: the last time as text, random bytes not used yet */
+    int64_t                   time_ms;
+    u_char                    time_text[SLUICE_RFC3339_LEN];
+    size_t                    random_left;
+    u_char                    random[NGX_HTTP_SLUICE_RANDOM];
 } ngx_http_sluice_main_conf_t;
 
 
@@ -232,6 +240,7 @@ struct ngx_http_sluice_upload_s {
     ngx_str_t                     customer;
     ngx_str_t                     traceparent;
     ngx_str_t                     idempotency;    /* key; empty: none */
+    ngx_str_t                    *own;      /* values of sluice_header */
     u_char                        uuid[NGX_HTTP_SLUICE_UUID_LEN];
 
     /* why reading stopped early; status 0: it did not */
@@ -418,7 +427,8 @@ ngx_int_t ngx_http_sluice_record_add(ngx_http_sluice_headers_t *headers,
     const char *name, const u_char *value, const u_char *end);
 ngx_int_t ngx_http_sluice_record_text(ngx_pool_t *pool, ngx_str_t *dst,
     size_t max, const char *src, size_t len);
-void ngx_http_sluice_record_uuid(u_char *text, int64_t now);
+void ngx_http_sluice_record_uuid(ngx_http_sluice_main_conf_t *smcf,
+    u_char *text, int64_t now);
 int64_t ngx_http_sluice_record_now(void);
 
 
