@@ -53,6 +53,7 @@
 #define SLUICE_CUSTOMER_MAX      128    /* bytes, before percent-encoding */
 #define SLUICE_CUSTOMER_ENCODED_MAX  250    /* and after: "c-" and this are
                                                one file name */
+#define SLUICE_HEADER_MAX        1024   /* bytes of what operators add */
 #define SLUICE_NAME_MAX          255    /* bytes of a file's name */
 #define SLUICE_FIELD_MAX         255    /* bytes of a form field's name */
 

@@ -52,6 +52,13 @@ typedef struct {
 } ngx_http_sluice_header_t;
 
 
+/* A text field of the form that goes into the records of files behind it. */
+typedef struct {
+    ngx_str_t                 name;
+    ngx_str_t                 header;       /* NUL-terminated */
+} ngx_http_sluice_field_t;
+
+
 typedef struct {
     ngx_array_t               kafkas;       /* ngx_http_sluice_kafka_t * */
     ngx_http_sluice_pg_t     *pg;           /* NULL without sluice_postgres */
@@ -88,11 +95,16 @@ typedef struct {
     size_t                     chunk_now;   /* a worker's: what topics take */
     ngx_http_sluice_topic_t   *chunks;      /* NULL: files go whole */
     ngx_uint_t                 max_files;
+    ngx_uint_t                 max_parts;   /* 0: by max_files */
+    size_t                     max_header_size;   /* of one part */
+    size_t                     max_header_total;  /* of all; 0: likewise */
+    off_t                      max_field_size;
     ngx_msec_t                 ack_timeout;
     ngx_array_t               *origins;     /* ngx_str_t; NULL: self */
     ngx_flag_t                 origin_self;
     ngx_flag_t                 origin_off;
     ngx_array_t               *headers;     /* ngx_http_sluice_header_t */
+    ngx_array_t               *fields;      /* ngx_http_sluice_field_t */
     ngx_http_complex_value_t  *redirect;
     ngx_flag_t                 summary;
     ngx_http_sluice_auth_conf_t  *auth;     /* never NULL */
@@ -119,6 +131,7 @@ extern ngx_conf_post_t  ngx_http_sluice_conf_budget_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_size_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_timeout_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_count_post;
+extern ngx_conf_post_t  ngx_http_sluice_conf_field_size_post;
 
 void *ngx_http_sluice_conf_create_main(ngx_conf_t *cf);
 char *ngx_http_sluice_conf_init_main(ngx_conf_t *cf, void *conf);
@@ -129,7 +142,15 @@ char *ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* ngx_http_sluice_conf_record.c: sluice_header and sluice_field. */
 char *ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_conf_field(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* ngx_http_sluice_conf_limit.c: setters of limits with more than a number. */
+char *ngx_http_sluice_conf_header_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
@@ -302,6 +323,13 @@ typedef struct {
     unsigned                  named:1;      /* filename was not empty */
 } ngx_http_sluice_file_t;
 
+/* The text field that is arriving: counted, and skipped unless it is kept. */
+typedef struct {
+    off_t                         size;     /* bytes seen */
+    ngx_str_t                     kept;     /* the first of them */
+    ngx_str_t                    *value;    /* to be made of it; or NULL */
+} ngx_http_sluice_form_text_t;
+
 struct ngx_http_sluice_form_s {
     ngx_http_sluice_upload_t      upload;   /* first: it is cast back */
 
@@ -318,6 +346,9 @@ struct ngx_http_sluice_form_s {
 
     ngx_str_t                     token;    /* as far as it has arrived */
     unsigned                      token_due:1;  /* nothing before it */
+    ngx_http_sluice_form_text_t   text;     /* arriving, when no file is */
+    ngx_str_t                    *values;   /* by slcf->fields; NULL: none */
+    unsigned                      in_text:1;
 
     sluice_multipart_t            parser;   /* last: it is large */
 };
@@ -326,6 +357,18 @@ extern const sluice_multipart_events_t  ngx_http_sluice_form_events;
 
 char *ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/*
+ * ngx_http_sluice_form_text.c: the form's text fields.
+ *
+ * begin(), data() and end() are the parser's events for parts that are no
+ * files.
+ */
+int ngx_http_sluice_form_text_begin(ngx_http_sluice_form_t *form,
+    const sluice_multipart_part_t *head);
+int ngx_http_sluice_form_text_data(ngx_http_sluice_form_t *form,
+    const char *bytes, size_t len);
+int ngx_http_sluice_form_text_end(ngx_http_sluice_form_t *form);
 
 /* ngx_http_sluice_form_reply.c: 202 with the files, 303 where a page posted a
  * form, or the problem in up->status, listing the files as well. */
@@ -366,8 +409,9 @@ char *ngx_http_sluice_event_set(ngx_conf_t *cf, ngx_command_t *cmd,
 /*
  * ngx_http_sluice_part.c: one file on its way.
  *
- * begin(), data() and end() are the parser's events; a non-zero result stops
- * it, with the upload's status set (or zero when memory ran out).  drop()
+ * begin(), data() and end() are the parser's events for a file; a non-zero
+ * result stops it, with the upload's status set (or zero when memory ran out).
+ * data() and end() are also called where begin() has refused the file.  drop()
  * forgets the part that is arriving, detach() takes all parts off the upload:
  * what librdkafka has goes on without it, what it has not yet is dropped and
  * its file marked refused.  open() makes the digest, close() releases it.

@@ -13,6 +13,9 @@
 /* a file is one message, and librdkafka takes none above 1,000,000,000 bytes */
 #define NGX_HTTP_SLUICE_FILE_MAX    (900 * 1024 * 1024)
 
+/* a limit that follows from sluice_max_files, which a deeper level may set */
+#define NGX_HTTP_SLUICE_CONF_BY_FILES  0
+
 
 static char *ngx_http_sluice_conf_check(ngx_conf_t *cf,
     ngx_http_sluice_loc_conf_t *slcf);
@@ -101,11 +104,16 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
     slcf->types = NGX_CONF_UNSET_PTR;
     slcf->max_file_size = NGX_CONF_UNSET;
     slcf->max_files = NGX_CONF_UNSET_UINT;
+    slcf->max_parts = NGX_CONF_UNSET_UINT;
+    slcf->max_header_size = NGX_CONF_UNSET_SIZE;
+    slcf->max_header_total = NGX_CONF_UNSET_SIZE;
+    slcf->max_field_size = NGX_CONF_UNSET;
     slcf->ack_timeout = NGX_CONF_UNSET_MSEC;
     slcf->origin_self = NGX_CONF_UNSET;
     slcf->headers = NGX_CONF_UNSET_PTR;
     slcf->max_event_size = NGX_CONF_UNSET_SIZE;
     slcf->max_events = NGX_CONF_UNSET_UINT;
+    slcf->fields = NGX_CONF_UNSET_PTR;
 
     return slcf;
 }
@@ -139,13 +147,23 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->types, prev->types, NULL);
     ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
+    ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
     ngx_conf_merge_off_value(conf->max_file_size, prev->max_file_size,
                              300 * 1024);
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
+    ngx_conf_merge_off_value(conf->max_field_size, prev->max_field_size,
+                             64 * 1024);
     ngx_conf_merge_msec_value(conf->ack_timeout, prev->ack_timeout, 20000);
     ngx_conf_merge_size_value(conf->max_event_size, prev->max_event_size,
                               256 * 1024);
     ngx_conf_merge_uint_value(conf->max_events, prev->max_events, 10000);
+
+    ngx_conf_merge_uint_value(conf->max_parts, prev->max_parts,
+                              NGX_HTTP_SLUICE_CONF_BY_FILES);
+    ngx_conf_merge_size_value(conf->max_header_size, prev->max_header_size,
+                              SLUICE_MULTIPART_HEADER_SIZE);
+    ngx_conf_merge_size_value(conf->max_header_total, prev->max_header_total,
+                              NGX_HTTP_SLUICE_CONF_BY_FILES);
 
     if (conf->redirect == NULL) {
         conf->redirect = prev->redirect;
@@ -393,69 +411,6 @@ ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_sluice_loc_conf_t *slcf = conf;
-
-    u_char                            *p;
-    ngx_str_t                         *value;
-    ngx_http_sluice_header_t          *header;
-    ngx_http_compile_complex_value_t   ccv;
-
-    value = cf->args->elts;
-
-    for (p = value[1].data; *p != '\0'; p++) {
-        if (*p <= 0x20 || *p >= 0x7f) {
-            break;
-        }
-    }
-
-    if (value[1].len == 0 || *p != '\0') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid header name \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_strncasecmp(value[1].data, (u_char *) SLUICE_H_RESERVED_CE,
-                        sizeof(SLUICE_H_RESERVED_CE) - 1) == 0
-        || ngx_strncasecmp(value[1].data, (u_char *) SLUICE_H_RESERVED_ERROR,
-                           sizeof(SLUICE_H_RESERVED_ERROR) - 1) == 0
-        || ngx_strcasecmp(value[1].data, (u_char *) SLUICE_H_CONTENT_TYPE) == 0
-        || ngx_strcasecmp(value[1].data, (u_char *) SLUICE_H_TRACEPARENT) == 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "header \"%V\" is set by the module itself",
-                           &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (slcf->headers == NGX_CONF_UNSET_PTR) {
-        slcf->headers = ngx_array_create(cf->pool, 4,
-                                         sizeof(ngx_http_sluice_header_t));
-        if (slcf->headers == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    header = ngx_array_push(slcf->headers);
-    if (header == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    header->key = value[1];
-
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[2];
-    ccv.complex_value = &header->value;
-
-    return (ngx_http_compile_complex_value(&ccv) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 

@@ -8,6 +8,9 @@
 
 #include "ngx_http_sluice.h"
 
+/* what the header of a part with a file takes, names in full */
+#define NGX_HTTP_SLUICE_FORM_FILE_HEADER  512
+
 
 static ngx_int_t ngx_http_sluice_form_open(ngx_http_sluice_upload_t *up);
 static ngx_int_t ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
@@ -15,6 +18,12 @@ static ngx_int_t ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
 static ngx_int_t ngx_http_sluice_form_feed(ngx_http_sluice_upload_t *up,
     u_char *bytes, size_t len);
 static ngx_int_t ngx_http_sluice_form_finish(ngx_http_sluice_upload_t *up);
+static int ngx_http_sluice_form_begin(void *data,
+    const sluice_multipart_part_t *head);
+static int ngx_http_sluice_form_data(void *data, const char *bytes,
+    size_t len);
+static int ngx_http_sluice_form_end(void *data);
+static const char *ngx_http_sluice_form_limit(ngx_http_sluice_form_t *form);
 static ngx_int_t ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
     sluice_multipart_rc_e rc);
 static void ngx_http_sluice_form_drop(ngx_http_sluice_upload_t *up);
@@ -33,9 +42,9 @@ static const ngx_http_sluice_format_t  ngx_http_sluice_form = {
 
 
 const sluice_multipart_events_t  ngx_http_sluice_form_events = {
-    ngx_http_sluice_part_begin,
-    ngx_http_sluice_part_data,
-    ngx_http_sluice_part_end
+    ngx_http_sluice_form_begin,
+    ngx_http_sluice_form_data,
+    ngx_http_sluice_form_end
 };
 
 
@@ -115,9 +124,21 @@ ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
         return NGX_ERROR;
     }
 
+    limits.parts = slcf->max_parts;
+    limits.header_bytes = slcf->max_header_size;
+    limits.header_total = slcf->max_header_total;
+
     /* sluice_max_files is to be what a client with many files runs into */
-    ngx_memzero(&limits, sizeof(sluice_multipart_limits_t));
-    limits.parts = ngx_max(slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
+
+    if (limits.parts == 0) {
+        limits.parts = ngx_max(slcf->max_files * 2, SLUICE_MULTIPART_PARTS);
+    }
+
+    if (limits.header_total == 0) {
+        limits.header_total = ngx_max(slcf->max_files
+                                      * NGX_HTTP_SLUICE_FORM_FILE_HEADER,
+                                      SLUICE_MULTIPART_HEADER_TOTAL);
+    }
 
     rc = ngx_http_sluice_form_token(form, &events);
     if (rc != NGX_OK) {
@@ -127,6 +148,43 @@ ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
     sluice_multipart_init(&form->parser, boundary, &limits, events, form);
 
     return ngx_http_sluice_part_open(form);
+}
+
+
+/*
+ * Every part with a filename is a file.  filename* is no name (RFC 7578 4.2),
+ * but shows that a file was meant.
+ */
+static int
+ngx_http_sluice_form_begin(void *data, const sluice_multipart_part_t *head)
+{
+    ngx_http_sluice_form_t *form = data;
+
+    if (head->has_filename || head->has_filename_star) {
+        return ngx_http_sluice_part_begin(form, head);
+    }
+
+    return ngx_http_sluice_form_text_begin(form, head);
+}
+
+
+static int
+ngx_http_sluice_form_data(void *data, const char *bytes, size_t len)
+{
+    ngx_http_sluice_form_t *form = data;
+
+    return form->in_text ? ngx_http_sluice_form_text_data(form, bytes, len)
+                         : ngx_http_sluice_part_data(form, bytes, len);
+}
+
+
+static int
+ngx_http_sluice_form_end(void *data)
+{
+    ngx_http_sluice_form_t *form = data;
+
+    return form->in_text ? ngx_http_sluice_form_text_end(form)
+                         : ngx_http_sluice_part_end(form);
 }
 
 
@@ -163,9 +221,11 @@ static ngx_int_t
 ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
     sluice_multipart_rc_e rc)
 {
+    const char                *why;
     ngx_http_sluice_upload_t  *up;
 
     up = &form->upload;
+    why = sluice_multipart_why(&form->parser);
 
     switch (rc) {
 
@@ -180,6 +240,7 @@ ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
         up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
         up->slug = "limit";
         up->title = "Over a limit";
+        why = ngx_http_sluice_form_limit(form);
         break;
 
     case SLUICE_MULTIPART_ENCODING:
@@ -194,10 +255,33 @@ ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
         up->title = "Malformed body";
     }
 
-    up->detail.data = (u_char *) sluice_multipart_why(&form->parser);
-    up->detail.len = ngx_strlen(up->detail.data);
+    up->detail.data = (u_char *) why;
+    up->detail.len = ngx_strlen(why);
 
     return NGX_DECLINED;
+}
+
+
+/* The parser's words do not know our directives. */
+static const char *
+ngx_http_sluice_form_limit(ngx_http_sluice_form_t *form)
+{
+    switch (sluice_multipart_limit(&form->parser)) {
+
+    case SLUICE_MULTIPART_LIMIT_PARTS:
+        return "The form has more parts than sluice_max_parts allows.";
+
+    case SLUICE_MULTIPART_LIMIT_HEADER:
+        return "The header of a part is longer than sluice_max_header_size"
+               " allows.";
+
+    case SLUICE_MULTIPART_LIMIT_HEADER_TOTAL:
+        return "The headers of all parts together are longer than the total of"
+               " sluice_max_header_size allows.";
+
+    default:
+        return sluice_multipart_why(&form->parser);
+    }
 }
 
 

@@ -36,6 +36,8 @@ static ngx_int_t ngx_http_sluice_part_sniff(ngx_http_sluice_form_t *form,
 static ngx_int_t ngx_http_sluice_part_send(ngx_http_sluice_form_t *form);
 static ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
     ngx_http_sluice_form_t *form, int64_t now);
+static ngx_int_t ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
+    ngx_http_sluice_headers_t *h);
 static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
 static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
@@ -99,12 +101,6 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
     ngx_http_sluice_upload_t  *up;
 
     up = &form->upload;
-
-    /* a text field: skipped.  filename* is no name (RFC 7578 4.2), but shows
-     * that a file was meant */
-    if (!head->has_filename && !head->has_filename_star) {
-        return 0;
-    }
 
     if (form->nfiles == form->max_files) {
         up->status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
@@ -389,13 +385,47 @@ ngx_http_sluice_part_headers(ngx_http_sluice_form_t *form, int64_t now)
         || ngx_http_sluice_record_add(h, SLUICE_H_SIZE, size,
                                    ngx_sprintf(size, "%O", file->size))
         || ngx_http_sluice_record_add(h, SLUICE_H_FIELD, file->field.data,
-                                   file->field.data + file->field.len))
+                                   file->field.data + file->field.len)
+        || ngx_http_sluice_part_fields(form, h))
     {
         ngx_http_sluice_kafka_headers_free(h);
         return NULL;
     }
 
     return h;
+}
+
+
+/* sluice_field: what text fields before this file have said. */
+static ngx_int_t
+ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
+    ngx_http_sluice_headers_t *h)
+{
+    ngx_str_t                *value;
+    ngx_uint_t                i;
+    ngx_array_t              *fields;
+    ngx_http_sluice_field_t  *field;
+
+    value = form->values;
+    if (value == NULL) {
+        return NGX_OK;
+    }
+
+    fields = form->upload.slcf->fields;
+    field = fields->elts;
+
+    for (i = 0; i < fields->nelts; i++) {
+
+        if (ngx_http_sluice_record_add(h, (char *) field[i].header.data,
+                                       value[i].data,
+                                       value[i].data + value[i].len)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -17,9 +17,6 @@
 /* those of common(), but for sluice_header's */
 #define NGX_HTTP_SLUICE_RECORD_HEADERS  8
 
-/* bytes of a value that the operator's sluice_header may give */
-#define NGX_HTTP_SLUICE_RECORD_VALUE  1024
-
 
 static ngx_int_t ngx_http_sluice_record_string(
     ngx_http_sluice_headers_t *headers, const char *name, const char *value);
@@ -167,7 +164,7 @@ ngx_http_sluice_record_own(ngx_http_sluice_upload_t *up)
         if (ngx_http_complex_value(up->request, &header[i].value, &value)
             != NGX_OK
             || ngx_http_sluice_record_text(pool, &own[i],
-                                           NGX_HTTP_SLUICE_RECORD_VALUE,
+                                           SLUICE_HEADER_MAX,
                                            (char *) value.data, value.len)
                != NGX_OK)
         {

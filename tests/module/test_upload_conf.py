@@ -28,9 +28,14 @@ def test_all_directives_pass(nginx_test):
         sluice_types image/jpeg image/png;
         sluice_max_file_size 1m;
         sluice_max_files 10;
+        sluice_max_parts 20;
+        sluice_max_header_size 8k total=128k;
+        sluice_max_field_size 1m;
         sluice_ack_timeout 5s;
         sluice_origin self https://app.example.com http://localhost:8080;
         sluice_header x-front $hostname;
+        sluice_field album;
+        sluice_field owner x-owner;
         sluice_redirect /thanks;
     """, http=KAFKA + "sluice_inflight 32m; sluice_partial 128m;")
     assert status == 0, output
@@ -184,6 +189,23 @@ DIRECTIVES = [
     ("sluice_header traceparent x;", "set by the module"),
     ('sluice_header "a b" x;', "invalid header name"),
     ('sluice_header "" x;', "invalid header name"),
+    ("sluice_max_parts 0;", "not between 1 and 100000"),
+    ("sluice_max_parts 100001;", "not between 1 and 100000"),
+    ("sluice_max_header_size 255;", "is not between 256 and 8k"),
+    ("sluice_max_header_size 9k;", "is not between 256 and 8k"),
+    ("sluice_max_header_size x;", "is not between 256 and 8k"),
+    ("sluice_max_header_size 4k 8k;", "expected total=SIZE"),
+    ("sluice_max_header_size 4k total=2k;", "is not between"),
+    ("sluice_max_header_size 4k total=x;", "is not between"),
+    ("sluice_max_field_size 0;", "would refuse every form"),
+    ("sluice_max_field_size x;", "invalid value"),
+    ("sluice_field ce_id;", "set by the module"),
+    ("sluice_field traceparent;", "set by the module"),
+    ("sluice_field id ce_id;", "set by the module"),
+    ("sluice_field id Content-Type;", "set by the module"),
+    ('sluice_field id "a b";', "invalid header name"),
+    ('sluice_field "";', "needs the name of a field"),
+    ("sluice_field a x; sluice_field a y;", "is named twice"),
     ("sluice_customer all;", "is for reading"),
     ('sluice_customer "";', "must not be empty"),
     ("sluice_customer $no_such_variable;", "no_such_variable"),
