@@ -62,8 +62,8 @@ typedef struct {
 typedef struct {
     ngx_array_t               kafkas;       /* ngx_http_sluice_kafka_t * */
     ngx_http_sluice_pg_t     *pg;           /* NULL without sluice_postgres */
-    size_t                    inflight;     /* bytes per worker, to Kafka */
-    size_t                    partial;      /* bytes per worker, arriving */
+    off_t                     inflight;     /* bytes per worker, to Kafka */
+    off_t                     partial;      /* bytes per worker, arriving */
 
     /* a worker's state; zero in the master */
     size_t                    inflight_used;

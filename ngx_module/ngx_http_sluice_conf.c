@@ -65,8 +65,8 @@ ngx_http_sluice_conf_create_main(ngx_conf_t *cf)
         return NULL;
     }
 
-    smcf->inflight = NGX_CONF_UNSET_SIZE;
-    smcf->partial = NGX_CONF_UNSET_SIZE;
+    smcf->inflight = NGX_CONF_UNSET;
+    smcf->partial = NGX_CONF_UNSET;
 
     return smcf;
 }
@@ -77,8 +77,8 @@ ngx_http_sluice_conf_init_main(ngx_conf_t *cf, void *conf)
 {
     ngx_http_sluice_main_conf_t *smcf = conf;
 
-    ngx_conf_init_size_value(smcf->inflight, 64 * 1024 * 1024);
-    ngx_conf_init_size_value(smcf->partial, 256 * 1024 * 1024);
+    ngx_conf_init_value(smcf->inflight, 64 * 1024 * 1024);
+    ngx_conf_init_value(smcf->partial, 256 * 1024 * 1024);
 
     return (ngx_http_sluice_kafka_check(cf, smcf) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;
@@ -417,11 +417,11 @@ ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 ngx_http_sluice_conf_at_least(ngx_conf_t *cf, void *post, void *data)
 {
-    size_t  *size = data;
+    off_t  *size = data;
 
     if (*size < NGX_HTTP_SLUICE_BUDGET_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "a budget of %uz bytes is less than 64k", *size);
+                           "a budget of %O bytes is less than 64k", *size);
         return NGX_CONF_ERROR;
     }
 

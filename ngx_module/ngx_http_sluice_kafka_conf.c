@@ -548,7 +548,8 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     conf = rd_kafka_conf_dup(kafka->conf);
 
     /* sluice_inflight must be the limit that acts */
-    kbytes = (kafka->smcf->inflight / 10 * 11 + kafka->max_file_size) / 1024;
+    kbytes = ((size_t) kafka->smcf->inflight / 10 * 11
+              + kafka->max_file_size) / 1024;
 
     n = 0;
     set[n].name = "queue.buffering.max.kbytes";

@@ -36,14 +36,14 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
 
     { ngx_string("sluice_inflight"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_conf_set_off_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_sluice_main_conf_t, inflight),
       &ngx_http_sluice_conf_budget_post },
 
     { ngx_string("sluice_partial"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_conf_set_off_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_sluice_main_conf_t, partial),
       &ngx_http_sluice_conf_budget_post },

@@ -197,11 +197,11 @@ ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
     smcf = up->smcf;
     quarters = ngx_queue_empty(&smcf->held) ? 4 : 3;
 
-    if (smcf->inflight_used >= smcf->inflight / 4 * quarters) {
+    if (smcf->inflight_used >= (size_t) smcf->inflight / 4 * quarters) {
         return 1;
     }
 
-    if (smcf->partial_used < smcf->partial / 4 * quarters) {
+    if (smcf->partial_used < (size_t) smcf->partial / 4 * quarters) {
         return 0;
     }
 

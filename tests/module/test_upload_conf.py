@@ -37,7 +37,7 @@ def test_all_directives_pass(nginx_test):
         sluice_field album;
         sluice_field owner x-owner;
         sluice_redirect /thanks;
-    """, http=KAFKA + "sluice_inflight 32m; sluice_partial 128m;")
+    """, http=KAFKA + "sluice_inflight 32m; sluice_partial 2g;")
     assert status == 0, output
 
 

@@ -173,7 +173,7 @@ def measure(broker, directory, count, h2, buffer=None):
     if limits[0] < count + 200:
         raise RuntimeError("%d open files are allowed, %d connections need "
                            "more" % (limits[0], count))
-    changes = {r"sluice_partial .*": "sluice_partial 2048m;"}
+    changes = {r"sluice_partial .*": "sluice_partial 2g;"}
     if buffer:
         changes[r"client_body_buffer_size .*"] = \
             "client_body_buffer_size %s;" % buffer
