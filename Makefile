@@ -24,7 +24,7 @@ STD    := -std=c11 -D_GNU_SOURCE
 HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 
 .PHONY: all module module-asan processor processor-asan unit unit-asan \
-        fuzz lint bench bench-ingest install clean
+        fuzz lint bench soak-ingest bench-ingest install clean
 
 all: module processor
 
@@ -206,6 +206,12 @@ bench-ingest: module $(BUILD)/bench/ngx_http_discard_module.so \
 	BUILD=$(BUILD) \
 	    SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
 	    tests/bench/ingest $(INGEST)
+
+# A million uploads into three brokers under kills and reloads, and the truth
+# check: make soak-ingest SOAK="--files 20000 --seed 1".
+soak-ingest: module
+	SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
+	    tests/soak/run $(SOAK)
 
 
 # ---- install -------------------------------------------------------------

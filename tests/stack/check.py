@@ -25,7 +25,7 @@ PYTEST_MINUTES = {False: 17, True: 70}
 # Two runs beside each other, each with services of its own: tests wait more
 # than they work.
 FOLDERS = {
-    "pytest module": ("parser", "bench", "module", "e2e"),
+    "pytest module": ("parser", "bench", "module", "e2e", "soak"),
     "pytest processor": ("model", "processor", "faults", "ansible"),
 }
 
