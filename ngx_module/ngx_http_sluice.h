@@ -17,6 +17,7 @@
 #include "multipart.h"
 #include "rfc3339.h"
 #include "ngx_http_sluice_metrics.h"
+#include "slab.h"
 #include "../sluice_wire.h"
 
 /* nginx opens modules with RTLD_GLOBAL: our names must not meet others'. */
@@ -71,6 +72,9 @@ typedef struct {
     ngx_queue_t               reading;      /* uploads whose body arrives */
     ngx_queue_t               held;         /* of these, those held back */
     ngx_event_t               resume;       /* posted when bytes came free */
+    sluice_slab_pool_t        slabs;
+    sluice_slab_reader_t     *reader;       /* whose bytes are fed now */
+    ngx_event_t               trim;         /* unused slabs */
     ngx_uint_t                uploads;      /* begun by this worker */
     void                     *digest;       /* EVP_MD, fetched once */
     ngx_http_sluice_summaries_t  *summaries;  /* NULL: none yet */
@@ -255,6 +259,12 @@ struct ngx_http_sluice_upload_s {
     ngx_uint_t                    age;      /* order of begin */
     ngx_event_t                   deadline;
 
+    sluice_slab_reader_t          reader;   /* the slab it is read into */
+    ngx_chain_t                  *link;     /* of the body: the next to feed */
+    off_t                         offset;   /* in it */
+    size_t                        turn;     /* bytes fed since an event */
+    size_t                        buffer_size;    /* the location's */
+
     ngx_queue_t                   sent;     /* what isn't reported yet */
     ngx_http_sluice_reported_pt   reported; /* after each report */
 
@@ -272,6 +282,8 @@ struct ngx_http_sluice_upload_s {
 
     unsigned                      is_reading:1;
     unsigned                      is_held:1;
+    unsigned                      whole:1;        /* it was all there */
+    unsigned                      placed:1;       /* received into a slab */
     unsigned                      waiting:1;      /* for reports */
     unsigned                      done:1;         /* answered or detached */
     unsigned                      unavailable:1;  /* something failed by us */
@@ -288,11 +300,12 @@ ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
     const char *detail);
 
 /*
- * Between upload.c and upload_body.c: the body's post handler and the event
- * that resumes what is held back; what follows the body, and taking an upload
- * off all queues, timers and messages.  wait() may end the request.
+ * Between upload.c and upload_body.c: reading the body, which may end the
+ * request, and the event that resumes what is held back; what follows the
+ * body, and taking an upload off all queues, timers and messages.  wait() may
+ * end the request.
  */
-void ngx_http_sluice_upload_start(ngx_http_request_t *r);
+ngx_int_t ngx_http_sluice_upload_body(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_resume(ngx_event_t *ev);
 void ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
@@ -433,21 +446,36 @@ void ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form);
  * ngx_http_sluice_store.c: the bytes of one message while they arrive and
  * until its report, and what they take of the worker's two budgets.
  *
- * append() takes bytes, at most max in all; they count in partial_used.
- * close(): no more come; what the store keeps counts in inflight_used from
- * now on.  free() gives all back, in either state, and lets the uploads that
- * are held back look again.  data is valid, and does not move, after close().
+ * init() and exit() are called from the worker's hooks.
+ *
+ * A body's bytes are received into a slab of the upload's, or copied to it,
+ * and given to its format there: room() makes room from slab->last to
+ * slab->end for them, with as many as are likely to be waiting and as many as
+ * can still come, below 0 when that isn't known.  feed() calls format->feed().
+ * rest(): the upload waits for its client.  leave(): it reads no more.
+ *
+ * A store is zeroed and given its pool, &smcf->slabs.  append() takes bytes;
+ * those that are being fed stay where they are, and others are copied.  A slab
+ * counts in partial_used while an upload reads into it, in inflight_used from
+ * then on until all of its stores are freed.  data may move with the next
+ * bytes until close(), and not after.  free() gives the bytes back at any
+ * time, and lets the uploads that are held back look again.
  */
-typedef struct {
-    ngx_http_sluice_main_conf_t  *smcf;
-    u_char                       *data;
-    size_t                        len;
-    size_t                        size;     /* what is counted */
-    unsigned                      closed:1;
-} ngx_http_sluice_store_t;
+typedef sluice_slab_store_t  ngx_http_sluice_store_t;
+
+void ngx_http_sluice_store_init(ngx_http_sluice_main_conf_t *smcf,
+    ngx_cycle_t *cycle);
+void ngx_http_sluice_store_exit(ngx_http_sluice_main_conf_t *smcf);
+
+ngx_int_t ngx_http_sluice_store_room(ngx_http_sluice_upload_t *up,
+    size_t waiting, off_t rest);
+ngx_int_t ngx_http_sluice_store_feed(ngx_http_sluice_upload_t *up,
+    u_char *bytes, size_t len);
+void ngx_http_sluice_store_rest(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_store_leave(ngx_http_sluice_upload_t *up);
 
 ngx_int_t ngx_http_sluice_store_append(ngx_http_sluice_store_t *store,
-    const u_char *bytes, size_t len, size_t max);
+    const u_char *bytes, size_t len);
 void ngx_http_sluice_store_close(ngx_http_sluice_store_t *store);
 void ngx_http_sluice_store_free(ngx_http_sluice_store_t *store);
 

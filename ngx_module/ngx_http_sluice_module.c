@@ -272,6 +272,7 @@ ngx_http_sluice_module_init(ngx_cycle_t *cycle)
     }
 
     ngx_http_sluice_upload_init(smcf, cycle);
+    ngx_http_sluice_store_init(smcf, cycle);
     (void) ngx_http_sluice_part_init(smcf, cycle->log);
     ngx_http_sluice_kafka_init(smcf, cycle);
 
@@ -301,6 +302,7 @@ ngx_http_sluice_module_exit(ngx_cycle_t *cycle)
 
     ngx_http_sluice_kafka_exit(smcf);
     ngx_http_sluice_part_exit(smcf);
+    ngx_http_sluice_store_exit(smcf);
 
     if (smcf->pg != NULL) {
         ngx_http_sluice_pg_exit(smcf->pg);

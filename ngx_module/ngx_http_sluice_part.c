@@ -123,7 +123,7 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
 
     part->upload = up;
     part->file = form->file;
-    part->store.smcf = up->smcf;
+    part->store.pool = &up->smcf->slabs;
     form->part = part;
 
     return EVP_DigestInit_ex(form->sha256, up->smcf->digest, NULL) ? 0 : 1;
@@ -206,8 +206,7 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
 
     store = &form->part->store;
 
-    if (ngx_http_sluice_store_append(store, (u_char *) bytes, len,
-                                     (size_t) form->max_file_size)
+    if (ngx_http_sluice_store_append(store, (u_char *) bytes, len)
         != NGX_OK)
     {
         return 1;

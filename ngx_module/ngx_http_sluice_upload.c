@@ -185,9 +185,7 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
 
-    r->request_body_no_buffering = 1;
-
-    rc = ngx_http_read_client_request_body(r, ngx_http_sluice_upload_start);
+    rc = ngx_http_sluice_upload_body(up);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         ngx_http_sluice_upload_detach(up);
@@ -221,6 +219,7 @@ ngx_http_sluice_upload_create(ngx_http_request_t *r)
     up->smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
     up->slcf = slcf;
     up->format = slcf->format;
+    up->reader.pool = &up->smcf->slabs;
     up->reported = ngx_http_sluice_upload_reported;
 
     ngx_queue_init(&up->sent);
@@ -420,6 +419,8 @@ ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up)
         ngx_queue_remove(&up->queue);
         up->is_reading = 0;
     }
+
+    ngx_http_sluice_store_leave(up);
 
     /* another one is the oldest now */
     if (!ngx_queue_empty(&smcf->held)) {

@@ -5,29 +5,96 @@
  * clients back while a budget is full.  Does not parse; what comes after the
  * body, or after an error in it, is ngx_http_sluice_upload.c's.
  *
- * nginx owns every buffer and uses it again: what is to stay is copied or
- * hashed before the next read.  A client is held back by not reading: TCP's
- * and HTTP/2's windows fill, and nothing is lost.
+ * Over HTTP/1.x nginx is made to receive into the upload's slab, where the
+ * bytes of a file then stay.  What lies elsewhere is copied to the slab first:
+ * HTTP/2 and 3, whose windows depend on nginx's own buffer, and what was read
+ * before us.  A client is held back by not reading: TCP's and HTTP/2's windows
+ * fill, and nothing is lost.
  */
 
 #include "ngx_http_sluice.h"
 
-#define NGX_HTTP_SLUICE_UPLOAD_FILE  65536        /* read at once */
+/* nginx's own buffer over HTTP/1.x: what it reads before we are asked */
+#define NGX_HTTP_SLUICE_UPLOAD_FIRST  1024
+
+/* received or copied at once: it is still in the cache when it is fed */
+#define NGX_HTTP_SLUICE_UPLOAD_PIECE  131072
+
+/* fed before the worker looks at other connections again */
+#define NGX_HTTP_SLUICE_UPLOAD_TURN   1048576
 
 
+static void ngx_http_sluice_upload_start(ngx_http_request_t *r);
 static void ngx_http_sluice_upload_read(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_upload_receive(
+    ngx_http_sluice_upload_t *up);
 static ngx_int_t ngx_http_sluice_upload_consume(
     ngx_http_sluice_upload_t *up);
-static ngx_int_t ngx_http_sluice_upload_consume_file(
-    ngx_http_sluice_upload_t *up, ngx_buf_t *b);
+static ngx_int_t ngx_http_sluice_upload_consume_link(
+    ngx_http_sluice_upload_t *up);
+static ssize_t ngx_http_sluice_upload_copy(ngx_http_sluice_upload_t *up,
+    size_t len);
+static off_t ngx_http_sluice_upload_size(ngx_buf_t *b);
+static ngx_int_t ngx_http_sluice_upload_room(ngx_http_sluice_upload_t *up);
+static ngx_uint_t ngx_http_sluice_upload_paused(
+    ngx_http_sluice_upload_t *up);
 static ngx_uint_t ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_held(ngx_http_request_t *r);
 
 
-void
+/*
+ * nginx allocates its buffer and reads once before it calls back.  A large one
+ * would only be memory: what is in it is copied.  There is no other way to
+ * tell it the size than the location's, for as long as the call takes.
+ */
+ngx_int_t
+ngx_http_sluice_upload_body(ngx_http_sluice_upload_t *up)
+{
+    size_t                     size;
+    ngx_int_t                  rc;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    r = up->request;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    size = clcf->client_body_buffer_size;
+    up->buffer_size = size;
+
+    if (r->http_version < NGX_HTTP_VERSION_20) {
+        clcf->client_body_buffer_size = NGX_HTTP_SLUICE_UPLOAD_FIRST;
+    }
+
+    r->request_body_no_buffering = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_sluice_upload_start);
+
+    clcf->client_body_buffer_size = size;
+
+    return rc;
+}
+
+
+/* Once: with all of the body, or with what of it has come with the header. */
+static void
 ngx_http_sluice_upload_start(ngx_http_request_t *r)
 {
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_sluice_upload_t  *up;
+
+    up = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    clcf->client_body_buffer_size = up->buffer_size;
+
+    /* NULL: somebody has discarded the body before us */
+    if (r->request_body != NULL) {
+        up->link = r->request_body->bufs;
+    }
+
+    up->whole = !r->reading_body;
+
     r->read_event_handler = ngx_http_sluice_upload_read;
 
     ngx_http_sluice_upload_read(r);
@@ -42,9 +109,15 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
 
     up = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
 
+    up->turn = 0;
+
     for ( ;; ) {
 
         rc = ngx_http_sluice_upload_consume(up);
+
+        if (rc == NGX_AGAIN) {
+            return;
+        }
 
         if (rc == NGX_OK && !r->reading_body) {
             rc = up->format->finish(up);
@@ -65,12 +138,11 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
             return;
         }
 
-        if (ngx_http_sluice_upload_full(up)) {
-            ngx_http_sluice_upload_hold(up);
+        if (ngx_http_sluice_upload_paused(up)) {
             return;
         }
 
-        rc = ngx_http_read_unbuffered_request_body(r);
+        rc = ngx_http_sluice_upload_receive(up);
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
             ngx_http_sluice_upload_detach(up);
@@ -78,7 +150,10 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
             return;
         }
 
-        if (r->request_body->bufs == NULL && r->reading_body) {
+        up->link = r->request_body->bufs;
+
+        if (up->link == NULL && r->reading_body) {
+            ngx_http_sluice_store_rest(up);
             return;
         }
     }
@@ -86,99 +161,262 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
 
 
 /*
+ * nginx uses its buffer by four pointers only, and between two calls nothing
+ * of it is needed: so it is ours to say where the next bytes go.  It must have
+ * room at the call, else nginx begins at its start again; and it is put back,
+ * since another module may read on after an error.
+ *
+ * What nginx finds in a chunked body behind its end is copied by nginx before
+ * it returns.
+ */
+static ngx_int_t
+ngx_http_sluice_upload_receive(ngx_http_sluice_upload_t *up)
+{
+    size_t               size;
+    u_char              *start, *end;
+    ngx_buf_t           *b;
+    ngx_int_t            rc;
+    sluice_slab_t       *slab;
+    ngx_http_request_t  *r;
+
+    r = up->request;
+    b = r->request_body->buf;
+
+    up->placed = 0;
+
+    if (r->http_version >= NGX_HTTP_VERSION_20 || b->pos != b->last) {
+        return ngx_http_read_unbuffered_request_body(r);
+    }
+
+    if (ngx_http_sluice_upload_room(up) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    slab = up->reader.slab;
+    size = slab->end - slab->last;
+
+    start = b->start;
+    end = b->end;
+
+    b->start = slab->last;
+    b->pos = slab->last;
+    b->last = slab->last;
+    b->end = slab->last + ngx_min(size, NGX_HTTP_SLUICE_UPLOAD_PIECE);
+
+    rc = ngx_http_read_unbuffered_request_body(r);
+
+    sluice_slab_received(&up->reader, b->last - b->start);
+    up->placed = 1;
+
+    b->start = start;
+    b->pos = start;
+    b->last = start;
+    b->end = end;
+
+    return rc;
+}
+
+
+/*
  * Feed what has arrived and give the buffers back.  NGX_DECLINED: no more of
- * the body is wanted, up->status says why.
+ * the body is wanted, up->status says why.  NGX_AGAIN: not now.
  */
 static ngx_int_t
 ngx_http_sluice_upload_consume(ngx_http_sluice_upload_t *up)
 {
-    ngx_int_t                 rc;
-    ngx_buf_t                *b;
-    ngx_chain_t              *cl, *next;
+    ngx_int_t            rc;
+    ngx_chain_t         *cl;
+    ngx_http_request_t  *r;
+
+    r = up->request;
+
+    for ( /* void */ ; up->link != NULL; up->link = up->link->next) {
+
+        rc = ngx_http_sluice_upload_consume_link(up);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        up->offset = 0;
+    }
+
+    /* what another module has read is perhaps not for us alone */
+    if (up->whole) {
+        return NGX_OK;
+    }
+
+    while (r->request_body->bufs != NULL) {
+        cl = r->request_body->bufs;
+        r->request_body->bufs = cl->next;
+
+        cl->buf->pos = cl->buf->last;
+        ngx_free_chain(r->pool, cl);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_consume_link(ngx_http_sluice_upload_t *up)
+{
+    off_t       size;
+    u_char     *bytes;
+    ssize_t     n;
+    ngx_int_t   rc;
+    ngx_buf_t  *b;
+
+    b = up->link->buf;
+    size = ngx_http_sluice_upload_size(b);
+
+    while (up->offset < size) {
+
+        n = (ssize_t) ngx_min(size - up->offset,
+                              NGX_HTTP_SLUICE_UPLOAD_PIECE);
+
+        if (up->placed) {
+            bytes = b->pos + up->offset;
+
+        } else {
+            if (ngx_http_sluice_upload_paused(up)) {
+                return NGX_AGAIN;
+            }
+
+            n = ngx_http_sluice_upload_copy(up, n);
+            if (n <= 0) {
+                return NGX_ERROR;
+            }
+
+            bytes = up->reader.slab->last - n;
+        }
+
+        up->offset += n;
+        up->turn += n;
+
+        rc = ngx_http_sluice_store_feed(up, bytes, n);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* From nginx's memory or file into the slab. */
+static ssize_t
+ngx_http_sluice_upload_copy(ngx_http_sluice_upload_t *up, size_t len)
+{
+    ssize_t         n;
+    ngx_buf_t      *b;
+    sluice_slab_t  *slab;
+
+    if (ngx_http_sluice_upload_room(up) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    slab = up->reader.slab;
+    b = up->link->buf;
+    n = ngx_min(len, (size_t) (slab->end - slab->last));
+
+    if (ngx_buf_in_memory(b)) {
+        ngx_memcpy(slab->last, b->pos + up->offset, n);
+
+    } else {
+        n = ngx_read_file(b->file, slab->last, n, b->file_pos + up->offset);
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+    }
+
+    sluice_slab_received(&up->reader, n);
+
+    return n;
+}
+
+
+static off_t
+ngx_http_sluice_upload_size(ngx_buf_t *b)
+{
+    return ngx_buf_in_memory(b) ? (off_t) (b->last - b->pos)
+                                : (b->in_file ? b->file_last - b->file_pos
+                                              : 0);
+}
+
+
+/* As much as seems to be needed: a slab counts whole. */
+static ngx_int_t
+ngx_http_sluice_upload_room(ngx_http_sluice_upload_t *up)
+{
+    off_t                     here, rest;
+    size_t                    waiting;
+    ngx_chain_t              *cl;
     ngx_http_request_t       *r;
     ngx_http_request_body_t  *rb;
 
     r = up->request;
     rb = r->request_body;
 
-    /* somebody has discarded the body before us */
-    if (rb == NULL) {
-        return NGX_OK;
+    here = -up->offset;
+
+    for (cl = up->link; cl != NULL; cl = cl->next) {
+        here += ngx_http_sluice_upload_size(cl->buf);
     }
 
-    rc = NGX_OK;
+    if (!r->reading_body) {
+        return ngx_http_sluice_store_room(up, here, here);
+    }
 
-    for (cl = rb->bufs; cl != NULL; cl = next) {
+    rest = -1;
+    waiting = up->turn;
 
-        next = cl->next;
-        b = cl->buf;
+    if (r->http_version >= NGX_HTTP_VERSION_20) {
 
-        if (rc == NGX_OK && b->in_file && !ngx_buf_in_memory(b)) {
-            rc = ngx_http_sluice_upload_consume_file(up, b);
-
-        } else if (rc == NGX_OK) {
-            rc = up->format->feed(up, b->pos, b->last - b->pos);
+        if (r->headers_in.content_length_n >= 0) {
+            rest = here + r->headers_in.content_length_n - rb->received;
         }
 
-        /* a mirror's copy of the request reads the same buffers */
-        if (!r->preserve_body) {
-            b->pos = b->last;
-            b->file_pos = b->file_last;
-            ngx_free_chain(r->pool, cl);
-        }
+        return ngx_http_sluice_store_room(up, here + waiting, rest);
     }
 
-    if (r->preserve_body) {
-        return rc;
+    if (!r->headers_in.chunked) {
+        rest = here + rb->rest;
     }
 
-    rb->bufs = NULL;
-
-    /* or nginx reads on behind it, into what is left; HTTP/2 has windows
-     * that depend on it */
-    if (r->http_version < NGX_HTTP_VERSION_20 && rb->buf != NULL
-        && rb->buf->pos == rb->buf->last)
-    {
-        rb->buf->pos = rb->buf->start;
-        rb->buf->last = rb->buf->start;
+    /* known when nginx's last read got all that it had asked for */
+    if (r->connection->read->available > 0) {
+        waiting = ngx_max(waiting, (size_t) r->connection->read->available);
     }
 
-    return rc;
+    return ngx_http_sluice_store_room(up, here + 2 * waiting, rest);
 }
 
 
-/* Another module has read the body, and nginx has put it aside. */
-static ngx_int_t
-ngx_http_sluice_upload_consume_file(ngx_http_sluice_upload_t *up,
-    ngx_buf_t *b)
+/* Whether reading goes on by an event: held back, or others are to come. */
+static ngx_uint_t
+ngx_http_sluice_upload_paused(ngx_http_sluice_upload_t *up)
 {
-    off_t      pos;
-    size_t     size;
-    u_char    *bytes;
-    ssize_t    n;
-    ngx_int_t  rc;
+    ngx_event_t  *rev;
 
-    bytes = ngx_palloc(up->request->pool, NGX_HTTP_SLUICE_UPLOAD_FILE);
-    if (bytes == NULL) {
-        return NGX_ERROR;
+    if (ngx_http_sluice_upload_full(up)) {
+        ngx_http_sluice_upload_hold(up);
+        return 1;
     }
 
-    rc = NGX_OK;
-
-    for (pos = b->file_pos; rc == NGX_OK && pos < b->file_last; pos += n) {
-
-        size = (size_t) ngx_min(b->file_last - pos,
-                                NGX_HTTP_SLUICE_UPLOAD_FILE);
-
-        n = ngx_read_file(b->file, bytes, size, pos);
-        if (n <= 0) {
-            return NGX_ERROR;
-        }
-
-        rc = up->format->feed(up, bytes, n);
+    if (up->turn < NGX_HTTP_SLUICE_UPLOAD_TURN) {
+        return 0;
     }
 
-    return rc;
+    rev = up->request->connection->read;
+
+    /* nginx sets it when it finds nothing to read, and we have not asked */
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    ngx_post_event(rev, &ngx_posted_next_events);
+
+    return 1;
 }
 
 
@@ -226,6 +464,8 @@ ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
     }
 
     r->read_event_handler = ngx_http_sluice_upload_held;
+
+    ngx_http_sluice_store_rest(up);
 
     /* the oldest first, also when it has gone on for a while meanwhile */
     for (q = ngx_queue_last(&up->smcf->held);
