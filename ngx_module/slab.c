@@ -165,7 +165,8 @@ sluice_slab_new(sluice_slab_pool_t *pool, size_t size)
     if (slab != NULL) {
         pool->unused[i] = slab->next;
         pool->kept -= size;
-        pool->least[i] = sluice_slab_min(pool->least[i], --pool->n[i]);
+        pool->n[i]--;
+        pool->least[i] = sluice_slab_min(pool->least[i], pool->n[i]);
 
     } else {
         slab = sluice_slab_map(size);

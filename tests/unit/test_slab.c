@@ -199,6 +199,29 @@ make(upload_t *up, int files, size_t most)
 }
 
 
+/* What is kept is what lies in the lists. */
+static void
+check_pool(void)
+{
+    size_t          kept = 0;
+    unsigned        i, n;
+    sluice_slab_t  *slab;
+
+    for (i = 0; i < SLUICE_SLAB_CLASSES; i++) {
+        for (n = 0, slab = pool.unused[i]; slab != NULL; slab = slab->next) {
+            kept += slab->size;
+            n++;
+        }
+
+        assert_int_equal(pool.n[i], n);
+        assert_true(pool.least[i] <= n);
+    }
+
+    assert_int_equal(pool.kept, kept);
+    assert_true(pool.kept <= pool.keep);
+}
+
+
 static void
 finish(upload_t *up)
 {
@@ -224,6 +247,13 @@ finish(upload_t *up)
     assert_int_equal(reading, 0);
     assert_int_equal(lent, 0);
     assert_int_equal(pool.readers, 0);
+
+    check_pool();
+
+    if (chance(3) == 0) {
+        assert_int_equal(sluice_slab_pool_trim(&pool), pool.kept);
+        check_pool();
+    }
 }
 
 
