@@ -1,10 +1,13 @@
 """sluice_token_key: uploads bound by a token, without a secret in the page."""
 
+import os
+import subprocess
 import time
 
 import pytest
 
 import tokens
+from stack import place
 from tokens import Hs256, bearer, mint, upload, write
 from upload_forms import (H2, chunked, connect, curl, form, head, part, png,
                           post, read_reply, send)
@@ -276,3 +279,35 @@ def test_a_key_where_it_would_do_nothing_is_refused(nginx_test, key, server,
     assert status != 0
     assert why in output
     assert "nginx.conf:" in output
+
+
+def example(name):
+    """A block of code from the reference."""
+    with open(os.path.join(place.ROOT, "docs/module.md")) as f:
+        page = f.read()
+    block = page.split("<!-- %s -->" % name)[1].split("```")[1]
+    return block.partition("\n")[2]
+
+
+def test_the_pages_python_mints_a_good_token(front):
+    names = {}
+    exec(example("mint-python"), names)
+    token = names["upload_token"](Hs256().secret, "acme", max_files=1)
+    assert post(front, form(field(token), part(png(100)))).status == 202
+    assert post(front, form(field(token), part(png(100)), part(png(101)))
+                ).status == 413
+
+
+def test_the_pages_shell_mints_a_good_token(nginx, topic, place_of):
+    def run(script):
+        return subprocess.run(["bash", "-euc", script], cwd=place_of,
+                              stdout=subprocess.PIPE, text=True,
+                              check=True).stdout.strip()
+
+    run("openssl genrsa -out private.pem 2048 2> /dev/null;"
+        "openssl rsa -in private.pem -pubout -out upload.pem 2> /dev/null")
+    front = nginx(SERVER.replace("alg=HS256", "alg=RS256"), http=KAFKA,
+                  values={"KEY": place_of + "/upload.pem"})
+    token = run(example("mint-shell"))
+    reply = post(front, form(field(token), part(png(100))))
+    assert reply.status == 202, reply.body
