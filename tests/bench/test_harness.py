@@ -15,7 +15,7 @@ FORMS = load.WORKLOADS["W1"]
 def row(cpu=1.0, mb_s=100, p99=10, **more):
     return dict({"cpu_gb": cpu, "cpu_1k": cpu / 10, "mb_s": mb_s,
                  "per_s": mb_s, "p99": p99, "worker_mib": 100, "hashed": True,
-                 "faults": [], "remarks": []}, **more)
+                 "faults": []}, **more)
 
 
 def rows(**over):
@@ -122,3 +122,15 @@ def test_the_line_finds_what_a_file_and_a_byte_cost():
                                       for x in spread.SIZES])
     assert per_byte == pytest.approx(2e-9)
     assert per_file == pytest.approx(5e-5)
+
+
+def test_peak_memory_is_the_highest_of_all_runs():
+    found = verdict.memory(rows(**{verdict.TWO: [
+        row(worker_mib=100), row(worker_mib=113), row(worker_mib=100)]}), 64)
+    assert found.met is False
+
+
+def test_a_busy_machine_is_remarked_on():
+    text = report.workload(FORMS, rows(go=[row(others=0.4), row(others=0)]),
+                           {})
+    assert "- go: others used up to 40 % of the machine in 1 of 2 runs" in text

@@ -2,7 +2,7 @@
 
 import statistics
 
-from . import load
+from . import load, turns
 
 
 def spread(runs, key, digits):
@@ -30,12 +30,14 @@ def workload(w, rows, left_out):
     lines.append("|---" * (len(columns) + 1) + "|")
     notes = []
     for name, runs in rows.items():
-        mark = ""
-        for run in runs:
-            notes += ["%s: %s" % (name, n)
-                      for n in run["faults"] + run["remarks"]]
-            if run["faults"]:
-                mark = " **(faults)**"
+        faults = [f for run in runs for f in run["faults"]]
+        notes += ["%s: %s" % (name, f) for f in faults]
+        mark = " **(faults)**" if faults else ""
+        busy = [run["others"] for run in runs if turns.busy(run)]
+        if busy:
+            notes.append("%s: others used up to %.0f %% of the machine in %d "
+                         "of %d runs" % (name, 100 * max(busy), len(busy),
+                                         len(runs)))
         cells = [spread(runs, key, digits) for _, key, digits in columns]
         lines.append("| " + " | ".join([name + mark] + cells) + " |")
     for name, why in left_out.items():

@@ -10,8 +10,8 @@ import os
 
 from . import load, usage
 
-# Beside the sample, a run in which others used this share of the machine is
-# remarked on; it is not wrong for that.
+# A run in which others used this share of the machine is remarked on; it is
+# not wrong for that.
 BUSY = 0.10
 
 
@@ -52,7 +52,13 @@ def side_by_side(candidates, workload, broker, directory, reps, secs,
 
 def brief(run):
     text = "%.2f CPU-s/GB, %.0f/s" % (run["cpu_gb"], run["per_s"])
-    return text + "".join("; " + f for f in run["faults"] + run["remarks"])
+    if busy(run):
+        text += ", others used %.0f %% of the machine" % (100 * run["others"])
+    return text + "".join("; " + f for f in run["faults"])
+
+
+def busy(run):
+    return run.get("others", 0) > BUSY
 
 
 def measure(c, topic, workload, broker, secs):
@@ -69,7 +75,7 @@ def library(c, workload):
         "cpu_1k": got["cpu"] / got["files"] * 1000,
         "mb_s": got["bytes"] / 1e6 / got["wall"],
         "per_s": got["files"] / got["wall"],
-        "faults": [], "remarks": [],
+        "faults": [],
     }
 
 
@@ -100,8 +106,6 @@ def server(c, topic, workload, broker, secs):
         if sizes != {workload.size}:
             run["faults"].append("messages of %s B in Kafka"
                                  % ", ".join(map(str, sorted(sizes))))
-    run["remarks"] = ["others used %.0f %% of the machine" % (100 * others)
-                      ] if others > BUSY else []
     # Requests that were cut off when the client ended are work, too.
     done = max(run["answered"], run["stored"] or 0)
     if done == 0:

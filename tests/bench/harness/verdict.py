@@ -34,13 +34,13 @@ class Rows:
     def __init__(self, rows):
         self.rows = rows
 
-    def get(self, name, key):
+    def get(self, name, key, of=statistics.median):
         runs = self.rows.get(name)
         if not runs:
             raise Unjudged("no row for " + name)
         if any(run["faults"] for run in runs):
             raise Unjudged(name + " has faults")
-        return statistics.median(run[key] for run in runs)
+        return of([run[key] for run in runs])
 
     def peers(self, tuned=False):
         """Those beside us that answer after acknowledgement."""
@@ -112,7 +112,7 @@ def files(name, rows):
 def memory(rows, inflight_mib):
     r = Rows(rows)
     return judge("W1: peak memory of a worker, sluice_inflight %d MiB"
-                 % inflight_mib, rows, lambda us: r.get(us, "worker_mib"),
+                 % inflight_mib, rows, lambda us: r.get(us, "worker_mib", max),
                  most=WORKER_MIB + inflight_mib, unit=" MiB")
 
 
