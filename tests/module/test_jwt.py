@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 import time
 
 import pytest
 
 import tokens
-from stack import client
+from stack import client, place
 from tokens import Es256, Hs256, Rs256, bearer, mint, write
 from upload_forms import H2, form, head, part, png, post, send
 
@@ -181,6 +182,26 @@ def test_a_broken_file_leaves_the_old_keys_and_says_so_once(nginx, keys,
     keys("jwks", {"keys": [new.jwk()]})
     until(lambda: get(front, mint(new)).status == 200, 10, "the new key")
     assert "keys read again from" in front.errors()
+
+
+def test_a_file_that_is_gone_leaves_the_old_keys(nginx, keys, until):
+    old, new = Es256(), Es256()
+    path = keys("jwks", {"keys": [old.jwk()]})
+    front = guarded(nginx, path)
+    os.unlink(path)
+    until(lambda: get(front, mint(old)).status == 200
+          and "stay as they were" in front.errors(), 10, "the complaint")
+
+    keys("jwks", {"keys": [new.jwk()]})
+    until(lambda: get(front, mint(new)).status == 200, 10, "the new key")
+    assert front.errors().count("stay as they were") == 1
+
+    # a worker that may not read what root could
+    os.chmod(path, 0o600)
+    os.utime(path, (1, 1))
+    until(lambda: get(front, mint(new)).status == 200
+          and (not place.is_root() or "cannot read keys" in front.errors()),
+          10, "the complaint")
 
 
 def test_what_a_token_says_is_in_variables(nginx, secret):
