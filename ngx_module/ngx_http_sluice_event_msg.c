@@ -132,7 +132,10 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
         ngx_memzero(event, sizeof(ngx_http_sluice_event_t));
         event->body = body;
         event->smcf = body->upload.smcf;
-        ngx_memcpy(event->bytes, body->key.data, body->key.len);
+
+        if (body->key.len > 0) {
+            ngx_memcpy(event->bytes, body->key.data, body->key.len);
+        }
     }
 
     counted += NGX_HTTP_SLUICE_EVENT_OVERHEAD;
