@@ -106,9 +106,9 @@ processor-asan: $(BUILD)/processor-asan/sluice-processor
 
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
 PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
-             ngx_module/header_text.c ngx_module/rfc3339.c \
-             ngx_module/kafka_stats.c ngx_module/event_split.c \
-             ngx_module/slab.c \
+             ngx_module/header_text.c ngx_module/idempotency_key.c \
+             ngx_module/rfc3339.c ngx_module/kafka_stats.c \
+             ngx_module/event_split.c ngx_module/slab.c \
              ngx_module/base64url.c $(wildcard ngx_module/jw*.c) \
              $(wildcard processor/base/*.c processor/core/*.c) \
              $(wildcard processor/store/*.c)

@@ -4,7 +4,8 @@
  * Dependencies go one way: module -> conf, summary, form -> upload, part ->
  * store, origin, pg -> reply, kafka -> metrics.  rdkafka.h is included by
  * ngx_http_sluice_kafka*.c alone, libpq-fe.h by ngx_http_sluice_pg.c alone.
- * All differences between nginx versions live in this file.
+ * All differences between nginx versions live in this file.  What only the
+ * configuration needs is in ngx_http_sluice_conf.h.
  */
 
 #ifndef NGX_HTTP_SLUICE_H
@@ -72,6 +73,9 @@ typedef struct {
     ngx_queue_t               reading;      /* uploads whose body arrives */
     ngx_queue_t               held;         /* of these, those held back */
     ngx_event_t               resume;       /* posted when bytes came free */
+    ngx_event_t               rate;         /* looks for slow clients */
+    ngx_msec_t                rate_last;    /* when it did */
+    ngx_queue_t              *rate_next;    /* in reading, while it does */
     sluice_slab_pool_t        slabs;
     sluice_slab_reader_t     *reader;       /* whose bytes are fed now */
     ngx_event_t               trim;         /* unused slabs */
@@ -103,6 +107,8 @@ typedef struct {
     size_t                     max_header_size;   /* of one part */
     size_t                     max_header_total;  /* of all; 0: likewise */
     off_t                      max_field_size;
+    size_t                     min_rate;    /* bytes/s; 0: any */
+    ngx_msec_t                 min_rate_period;
     ngx_msec_t                 ack_timeout;
     ngx_array_t               *origins;     /* ngx_str_t; NULL: self */
     ngx_flag_t                 origin_self;
@@ -125,45 +131,6 @@ typedef struct {
 
 
 extern ngx_module_t  ngx_http_sluice_module;
-
-
-/*
- * ngx_http_sluice_conf.c: configurations, and setters for the command table.
- * A setter's post checks a range.
- */
-extern ngx_conf_post_t  ngx_http_sluice_conf_budget_post;
-extern ngx_conf_post_t  ngx_http_sluice_conf_size_post;
-extern ngx_conf_post_t  ngx_http_sluice_conf_timeout_post;
-extern ngx_conf_post_t  ngx_http_sluice_conf_count_post;
-extern ngx_conf_post_t  ngx_http_sluice_conf_field_size_post;
-
-void *ngx_http_sluice_conf_create_main(ngx_conf_t *cf);
-char *ngx_http_sluice_conf_init_main(ngx_conf_t *cf, void *conf);
-void *ngx_http_sluice_conf_create_loc(ngx_conf_t *cf);
-char *ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent,
-    void *child);
-char *ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/* ngx_http_sluice_conf_record.c: sluice_header and sluice_field. */
-char *ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_sluice_conf_field(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/* ngx_http_sluice_conf_limit.c: setters of limits with more than a number. */
-char *ngx_http_sluice_conf_header_size(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/*
- * What a location that takes uploads is made: its topic, by "topic=NAME" in
- * param, and the format of its bodies.  For the setters of the formats.
- */
-char *ngx_http_sluice_conf_topic(ngx_conf_t *cf,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *block, ngx_str_t *param,
-    const ngx_http_sluice_format_t *format);
 
 
 /*
@@ -271,6 +238,11 @@ struct ngx_http_sluice_upload_s {
     ngx_str_t                     customer;
     ngx_str_t                     traceparent;
     ngx_str_t                     idempotency;    /* key; empty: none */
+
+    ngx_msec_t                    rate_began;     /* its period */
+    ngx_msec_t                    rate_held;      /* held back since */
+    off_t                         rate_bytes;     /* of the body, in it */
+
     ngx_str_t                    *own;      /* values of sluice_header */
     u_char                        uuid[NGX_HTTP_SLUICE_UUID_LEN];
 
@@ -309,6 +281,20 @@ ngx_int_t ngx_http_sluice_upload_body(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_resume(ngx_event_t *ev);
 void ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
+
+/* ngx_http_sluice_upload_head.c: what a request's header gives the records. */
+void ngx_http_sluice_upload_traceparent(ngx_http_request_t *r,
+    ngx_str_t *value);
+ngx_int_t ngx_http_sluice_upload_idempotency(ngx_http_request_t *r,
+    ngx_str_t *key);
+
+/* ngx_http_sluice_upload_rate.c: sluice_min_rate.  Told when an upload begins,
+ * is held back and goes on; up->rate_bytes is counted as the body arrives. */
+void ngx_http_sluice_upload_rate_init(ngx_http_sluice_main_conf_t *smcf,
+    ngx_cycle_t *cycle);
+void ngx_http_sluice_upload_rate_begin(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_upload_rate_hold(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_upload_rate_resume(ngx_http_sluice_upload_t *up);
 
 
 /*

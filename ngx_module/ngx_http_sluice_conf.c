@@ -6,7 +6,7 @@
  * command table is ngx_http_sluice_module.c's.  Does not see a request.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_conf.h"
 
 #define NGX_HTTP_SLUICE_BUDGET_MIN  65536
 
@@ -108,6 +108,7 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
     slcf->max_header_size = NGX_CONF_UNSET_SIZE;
     slcf->max_header_total = NGX_CONF_UNSET_SIZE;
     slcf->max_field_size = NGX_CONF_UNSET;
+    slcf->min_rate = NGX_CONF_UNSET_SIZE;
     slcf->ack_timeout = NGX_CONF_UNSET_MSEC;
     slcf->origin_self = NGX_CONF_UNSET;
     slcf->headers = NGX_CONF_UNSET_PTR;
@@ -153,6 +154,16 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
     ngx_conf_merge_off_value(conf->max_field_size, prev->max_field_size,
                              64 * 1024);
+
+    if (conf->min_rate == NGX_CONF_UNSET_SIZE) {
+        conf->min_rate = prev->min_rate;
+        conf->min_rate_period = prev->min_rate_period;
+    }
+
+    if (conf->min_rate == NGX_CONF_UNSET_SIZE) {
+        conf->min_rate = 0;
+    }
+
     ngx_conf_merge_msec_value(conf->ack_timeout, prev->ack_timeout, 20000);
     ngx_conf_merge_size_value(conf->max_event_size, prev->max_event_size,
                               256 * 1024);

@@ -1,14 +1,17 @@
 /*
  * ngx_http_sluice_conf_limit.c: limits that are more than a number.
  *
- * Owns the setters of sluice_max_header_size and the check of
- * sluice_max_field_size.  Defaults are ngx_http_sluice_conf.c's.
+ * Owns the setters of sluice_max_header_size and sluice_min_rate, and the
+ * check of sluice_max_field_size.  Defaults are ngx_http_sluice_conf.c's.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_conf.h"
 
 #define NGX_HTTP_SLUICE_CONF_HEADER_MIN  256
 #define NGX_HTTP_SLUICE_CONF_TOTAL_MAX   (1024 * 1024 * 1024)
+
+#define NGX_HTTP_SLUICE_CONF_RATE_MAX     (1024 * 1024 * 1024)
+#define NGX_HTTP_SLUICE_CONF_RATE_PERIOD  10000           /* ms */
 
 
 static char *ngx_http_sluice_conf_field_size(ngx_conf_t *cf, void *post,
@@ -75,6 +78,51 @@ ngx_http_sluice_conf_header_size(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     slcf->max_header_total = size;
+
+    return NGX_CONF_OK;
+}
+
+
+/* RATE [PERIOD] */
+char *
+ngx_http_sluice_conf_min_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    ssize_t     rate;
+    ngx_int_t   period;
+    ngx_str_t  *value;
+
+    if (slcf->min_rate != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    rate = ngx_parse_size(&value[1]);
+
+    if (rate == NGX_ERROR || rate > NGX_HTTP_SLUICE_CONF_RATE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a rate of \"%V\" is not between 0 and 1g",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    period = NGX_HTTP_SLUICE_CONF_RATE_PERIOD;
+
+    if (cf->args->nelts == 3) {
+        period = ngx_parse_time(&value[2], 0);
+
+        if (period == NGX_ERROR || period < 1000 || period > 600000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "a period of \"%V\" is not between 1s and 10m",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    slcf->min_rate = rate;
+    slcf->min_rate_period = period;
 
     return NGX_CONF_OK;
 }

@@ -6,7 +6,7 @@
  * ngx_http_sluice_form_text.c.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_conf.h"
 
 
 static char *ngx_http_sluice_conf_header_name(ngx_conf_t *cf,

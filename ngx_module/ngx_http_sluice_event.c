@@ -7,6 +7,7 @@
  * becomes of it is ngx_http_sluice_event_msg.c's.
  */
 
+#include "ngx_http_sluice_conf.h"
 #include "ngx_http_sluice_event.h"
 
 /* an event is one message, and librdkafka takes none above 1,000,000,000 */

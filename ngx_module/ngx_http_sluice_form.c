@@ -6,7 +6,7 @@
  * ngx_http_sluice_part.c's; the answer ngx_http_sluice_form_reply.c's.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_conf.h"
 
 /* what the header of a part with a file takes, names in full */
 #define NGX_HTTP_SLUICE_FORM_FILE_HEADER  512

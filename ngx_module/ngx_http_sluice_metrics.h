@@ -55,6 +55,7 @@ typedef struct {
     uint64_t  replaced;                   /* producers */
     uint64_t  resent;                     /* messages */
     uint64_t  timeouts;                   /* uploads answered by deadline */
+    uint64_t  slow;                       /* uploads cut by sluice_min_rate */
 
     /* gauges */
     uint64_t  open;                       /* uploads without an answer */

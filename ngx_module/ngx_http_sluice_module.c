@@ -6,7 +6,7 @@
  * Does not see a request.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_conf.h"
 
 
 static ngx_int_t ngx_http_sluice_module_variables(ngx_conf_t *cf);
@@ -131,6 +131,13 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, max_field_size),
       &ngx_http_sluice_conf_field_size_post },
+
+    { ngx_string("sluice_min_rate"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_conf_min_rate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("sluice_ack_timeout"),
       NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,

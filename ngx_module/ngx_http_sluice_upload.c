@@ -23,8 +23,6 @@ static ngx_int_t ngx_http_sluice_upload_begin(ngx_http_request_t *r,
     ngx_str_t *customer);
 static ngx_http_sluice_upload_t *ngx_http_sluice_upload_create(
     ngx_http_request_t *r);
-static void ngx_http_sluice_upload_traceparent(ngx_http_request_t *r,
-    ngx_str_t *value);
 static void ngx_http_sluice_upload_reported(ngx_http_sluice_upload_t *up);
 static void ngx_http_sluice_upload_deadline(ngx_event_t *ev);
 static void ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up);
@@ -42,6 +40,8 @@ ngx_http_sluice_upload_init(ngx_http_sluice_main_conf_t *smcf,
     smcf->resume.handler = ngx_http_sluice_upload_resume;
     smcf->resume.data = smcf;
     smcf->resume.log = cycle->log;
+
+    ngx_http_sluice_upload_rate_init(smcf, cycle);
 }
 
 
@@ -155,7 +155,23 @@ static ngx_int_t
 ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
 {
     ngx_int_t                  rc;
+    ngx_str_t                  key;
     ngx_http_sluice_upload_t  *up;
+
+    ngx_str_null(&key);
+
+    rc = ngx_http_sluice_upload_idempotency(r, &key);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_sluice_upload_refuse(r, NGX_HTTP_BAD_REQUEST,
+                            "idempotency-key", "Bad Idempotency-Key",
+                            "Idempotency-Key is one string of 1 to 255"
+                            " characters of printable ASCII.");
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     up = ngx_http_sluice_upload_create(r);
     if (up == NULL) {
@@ -163,7 +179,9 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
     }
 
     up->customer = *customer;
+    up->idempotency = key;
     ngx_http_sluice_upload_traceparent(r, &up->traceparent);
+
     ngx_http_sluice_record_uuid(up->smcf, up->uuid,
                                 ngx_http_sluice_record_now());
 
@@ -184,6 +202,7 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
     ngx_http_set_ctx(r, up, ngx_http_sluice_module);
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
+    ngx_http_sluice_upload_rate_begin(up);
 
     rc = ngx_http_sluice_upload_body(up);
 
@@ -239,54 +258,6 @@ ngx_http_sluice_upload_create(ngx_http_request_t *r)
     ngx_http_sluice_count(open, 1);
 
     return up;
-}
-
-
-/* W3C Trace Context, version 00 to fe: passed on only as the page has it. */
-static void
-ngx_http_sluice_upload_traceparent(ngx_http_request_t *r, ngx_str_t *value)
-{
-    u_char      *p;
-    ngx_str_t   *header;
-    ngx_uint_t   i, digits, zeros;
-
-    header = ngx_http_sluice_reply_get(r, "traceparent");
-
-    if (header == NULL
-        || header->len != sizeof("00-4bf92f3577b34da6a3ce929d0e0e4736-"
-                                 "00f067aa0ba902b7-01") - 1)
-    {
-        return;
-    }
-
-    digits = 0;
-    zeros = 0;
-
-    for (p = header->data, i = 0; i < header->len; i++, p++) {
-
-        if (i == 2 || i == 35 || i == 52) {
-
-            /* an id of zeros, or version ff */
-            if (*p != '-' || (i > 2 && zeros == digits)
-                || (i == 2 && ngx_strncmp(header->data, "ff", 2) == 0))
-            {
-                return;
-            }
-
-            digits = 0;
-            zeros = 0;
-            continue;
-        }
-
-        if (!(*p >= '0' && *p <= '9') && !(*p >= 'a' && *p <= 'f')) {
-            return;
-        }
-
-        digits++;
-        zeros += (*p == '0');
-    }
-
-    *value = *header;
 }
 
 
@@ -416,6 +387,12 @@ ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up)
     }
 
     if (up->is_reading) {
+
+        /* a scan that has just cut another one goes on behind it */
+        if (smcf->rate_next == &up->queue) {
+            smcf->rate_next = ngx_queue_next(&up->queue);
+        }
+
         ngx_queue_remove(&up->queue);
         up->is_reading = 0;
     }

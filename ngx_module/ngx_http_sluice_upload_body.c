@@ -292,6 +292,7 @@ ngx_http_sluice_upload_consume_link(ngx_http_sluice_upload_t *up)
 
         up->offset += n;
         up->turn += n;
+        up->rate_bytes += n;
 
         rc = ngx_http_sluice_store_feed(up, bytes, n);
         if (rc != NGX_OK) {
@@ -481,6 +482,7 @@ ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
 
     ngx_queue_insert_after(q, &up->held);
     up->is_held = 1;
+    ngx_http_sluice_upload_rate_hold(up);
     ngx_http_sluice_count(held, 1);
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
@@ -547,6 +549,7 @@ ngx_http_sluice_upload_resume(ngx_event_t *ev)
 
         ngx_queue_remove(&up->held);
         up->is_held = 0;
+        ngx_http_sluice_upload_rate_resume(up);
         ngx_http_sluice_count(held, -1);
 
         r = up->request;

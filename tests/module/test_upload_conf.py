@@ -31,6 +31,7 @@ def test_all_directives_pass(nginx_test):
         sluice_max_parts 20;
         sluice_max_header_size 8k total=128k;
         sluice_max_field_size 1m;
+        sluice_min_rate 1k 30s;
         sluice_ack_timeout 5s;
         sluice_origin self https://app.example.com http://localhost:8080;
         sluice_header x-front $hostname;
@@ -198,6 +199,12 @@ DIRECTIVES = [
     ("sluice_max_header_size 4k total=2k;", "is not between"),
     ("sluice_max_header_size 4k total=x;", "is not between"),
     ("sluice_max_field_size 0;", "would refuse every form"),
+    ("sluice_min_rate fast;", "is not between 0 and 1g"),
+    ("sluice_min_rate 2g;", "is not between 0 and 1g"),
+    ("sluice_min_rate 1k 100ms;", "is not between 1s and 10m"),
+    ("sluice_min_rate 1k 1h;", "is not between 1s and 10m"),
+    ("sluice_min_rate 1k soon;", "is not between 1s and 10m"),
+    ("sluice_min_rate 1k; sluice_min_rate 2k;", "is duplicate"),
     ("sluice_max_field_size x;", "invalid value"),
     ("sluice_field ce_id;", "set by the module"),
     ("sluice_field traceparent;", "set by the module"),
