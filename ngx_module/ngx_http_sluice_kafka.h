@@ -135,7 +135,8 @@ rd_kafka_topic_t *ngx_http_sluice_kafka_handle(
 /*
  * ..._gate.c: all gates of a block at once; grow() is given librdkafka's
  * statistics, free() refuses what still waits.  due() opens one gate, as far
- * as it may be, at the end of this turn of the event loop.
+ * as it may be, at the end of this turn of the event loop; pass_now() opens it
+ * now, if that is due.
  */
 void ngx_http_sluice_kafka_gates_init(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_grow(ngx_http_sluice_kafka_t *kafka,
@@ -146,6 +147,7 @@ void ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka);
 ngx_http_sluice_gate_t *ngx_http_sluice_kafka_gate(
     ngx_http_sluice_topic_t *topic, int32_t partition);
 void ngx_http_sluice_kafka_due(ngx_http_sluice_gate_t *gate);
+void ngx_http_sluice_kafka_pass_now(ngx_http_sluice_gate_t *gate);
 
 /*
  * ..._msg.c: hand a message to librdkafka; take one out of a report; report

@@ -25,8 +25,8 @@
 #define NGX_HTTP_SLUICE_KAFKA_SMALL    16384
 
 /* What is handed over at once fits one request: librdkafka's own bounds are
- * message.max.bytes, which is 64k more than the largest message, and 10,000
- * messages.  A record's headers are taken for so many bytes. */
+ * batch.size, message.max.bytes, which is 64k more than the largest message,
+ * and 10,000 messages.  A record's headers are taken for so many bytes. */
 #define NGX_HTTP_SLUICE_KAFKA_BYTES    65536
 #define NGX_HTTP_SLUICE_KAFKA_HEADERS  384
 #define NGX_HTTP_SLUICE_KAFKA_BATCH    5000
@@ -324,6 +324,18 @@ ngx_http_sluice_kafka_pass_due(ngx_event_t *ev)
 }
 
 
+void
+ngx_http_sluice_kafka_pass_now(ngx_http_sluice_gate_t *gate)
+{
+    if (gate->is_due) {
+        ngx_queue_remove(&gate->due);
+        gate->is_due = 0;
+
+        ngx_http_sluice_kafka_pass(gate);
+    }
+}
+
+
 /* A partition has been waited for long enough. */
 static void
 ngx_http_sluice_kafka_stalled(ngx_event_t *ev)
@@ -484,17 +496,20 @@ static ngx_uint_t
 ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes)
 {
-    size_t  max;
+    size_t                    max;
+    ngx_http_sluice_kafka_t  *kafka;
 
     if (gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE) {
         return fresh || msg->len > NGX_HTTP_SLUICE_KAFKA_SMALL;
     }
 
-    max = ngx_max(gate->topic->kafka->max_file_size,
-                  NGX_HTTP_SLUICE_KAFKA_BYTES);
+    kafka = gate->topic->kafka;
 
-    return fresh && msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL
-           && bytes <= ngx_min(max, 8 * NGX_HTTP_SLUICE_KAFKA_BYTES)
+    max = ngx_max(kafka->max_file_size, NGX_HTTP_SLUICE_KAFKA_BYTES);
+    max = ngx_min(max, 8 * NGX_HTTP_SLUICE_KAFKA_BYTES);
+    max = ngx_min(max, kafka->producer->batch);
+
+    return fresh && msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL && bytes <= max
            && gate->inflight < NGX_HTTP_SLUICE_KAFKA_BATCH;
 }
 

@@ -78,6 +78,12 @@ ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg)
 ngx_int_t
 ngx_http_sluice_kafka_cancel(ngx_http_sluice_msg_t *msg)
 {
+    if (msg->producer == NULL && !msg->topic->kafka->exiting) {
+        /* only the turn's end may be what it waits for: then it goes */
+        ngx_http_sluice_kafka_pass_now(
+                 ngx_http_sluice_kafka_gate(msg->topic, msg->partition));
+    }
+
     if (msg->producer != NULL) {
         return NGX_DECLINED;
     }
