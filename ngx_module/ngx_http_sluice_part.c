@@ -204,6 +204,11 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
         return 0;
     }
 
+    /* storing them may move them */
+    if (!EVP_DigestUpdate(form->sha256, bytes, len)) {
+        return 1;
+    }
+
     store = &form->part->store;
 
     if (ngx_http_sluice_store_append(store, (u_char *) bytes, len)
@@ -219,7 +224,7 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
         return 0;
     }
 
-    return EVP_DigestUpdate(form->sha256, bytes, len) ? 0 : 1;
+    return 0;
 }
 
 

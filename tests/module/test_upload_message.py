@@ -88,8 +88,11 @@ def test_files_arrive_byte_identical(front, kafka, topic, way):
 
     assert status == 202, answer
     assert [f["status"] for f in answer["files"]] == ["accepted"] * len(files)
-    got = {r.headers["ce_subject"]: r.value for r in kafka.records(topic)}
+    records = kafka.records(topic)
+    got = {r.headers["ce_subject"]: r.value for r in records}
     assert got == {"%d.png" % i: f for i, f in enumerate(files)}
+    for r in records:
+        assert r.headers["ce_sha256"] == hashlib.sha256(r.value).hexdigest()
 
 
 def test_equal_files_have_one_key_and_partition(front, kafka, topic):
