@@ -173,15 +173,14 @@ def measure(broker, directory, count, h2, buffer=None):
     if limits[0] < count + 200:
         raise RuntimeError("%d open files are allowed, %d connections need "
                            "more" % (limits[0], count))
-    changes = {r"sluice_partial .*": "sluice_partial 2g;"}
+    changes = {r"sluice_partial .*": "sluice_partial 2g;",
+               r"sluice_min_rate .*": "sluice_min_rate 0;"}
     if buffer:
         changes[r"client_body_buffer_size .*"] = \
             "client_body_buffer_size %s;" % buffer
     module = candidates.Module(
         1, "slow", changes, connections=count + 1000,
-        http="client_body_timeout 10m; client_header_timeout 10m;"
-             + (" sluice_min_rate off;"
-                if candidates.known("sluice_min_rate") else ""))
+        http="client_body_timeout 10m; client_header_timeout 10m;")
     why = module.missing(None)
     if why:
         raise RuntimeError(why)
