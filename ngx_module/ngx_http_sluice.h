@@ -43,6 +43,7 @@ typedef struct ngx_http_sluice_upload_s    ngx_http_sluice_upload_t;
 typedef struct ngx_http_sluice_format_s    ngx_http_sluice_format_t;
 typedef struct ngx_http_sluice_form_s      ngx_http_sluice_form_t;
 typedef struct ngx_http_sluice_auth_conf_s ngx_http_sluice_auth_conf_t;
+typedef struct ngx_http_sluice_drain_s     ngx_http_sluice_drain_t;
 typedef struct ngx_http_sluice_pg_s        ngx_http_sluice_pg_t;
 typedef struct ngx_http_sluice_query_s     ngx_http_sluice_query_t;
 typedef struct ngx_http_sluice_summaries_s ngx_http_sluice_summaries_t;
@@ -63,6 +64,8 @@ typedef struct {
 
 typedef struct {
     ngx_array_t               kafkas;       /* ngx_http_sluice_kafka_t * */
+    ngx_array_t               drains;       /* ngx_http_sluice_drain_t * */
+    ngx_shm_zone_t           *metrics;      /* NULL: nothing of ours */
     ngx_http_sluice_pg_t     *pg;           /* NULL without sluice_postgres */
     off_t                     inflight;     /* bytes per worker, to Kafka */
     off_t                     partial;      /* bytes per worker, arriving */
@@ -124,6 +127,8 @@ typedef struct {
     size_t                     max_event_size;
     ngx_uint_t                 max_events;
     unsigned                   events:1;    /* sluice_produce */
+    ngx_http_sluice_drain_t   *drain;       /* NULL: none */
+    unsigned                   off:1;       /* takes uploads, but not now */
 
     u_char                    *conf_file;   /* where the topic is named */
     ngx_uint_t                 conf_line;
@@ -244,6 +249,16 @@ struct ngx_http_sluice_upload_s {
     off_t                         rate_bytes;     /* of the body, in it */
 
     ngx_str_t                    *own;      /* values of sluice_header */
+
+    /* for logs, also after the answer */
+    ngx_uint_t                    accepted; /* files or events */
+    ngx_uint_t                    rejected;
+    off_t                         bytes;    /* of the accepted */
+    ngx_msec_t                    read;     /* when the body was over */
+    ngx_msec_t                    ack_ms;   /* from then to the answer */
+    ngx_msec_t                    held_since;
+    ngx_msec_t                    held_ms;
+
     u_char                        uuid[NGX_HTTP_SLUICE_UUID_LEN];
 
     /* why reading stopped early; status 0: it did not */
@@ -259,6 +274,8 @@ struct ngx_http_sluice_upload_s {
     unsigned                      waiting:1;      /* for reports */
     unsigned                      done:1;         /* answered or detached */
     unsigned                      unavailable:1;  /* something failed by us */
+    unsigned                      is_read:1;
+    unsigned                      answered:1;
 };
 
 ngx_int_t ngx_http_sluice_upload_handler(ngx_http_request_t *r);
@@ -273,14 +290,17 @@ ngx_int_t ngx_http_sluice_upload_refuse(ngx_http_request_t *r,
 
 /*
  * Between upload.c and upload_body.c: reading the body, which may end the
- * request, and the event that resumes what is held back; what follows the
- * body, and taking an upload off all queues, timers and messages.  wait() may
- * end the request.
+ * request, and the event that resumes what is held back; letting one go that
+ * is; what follows the body, and taking an upload off all queues, timers and
+ * messages; the same when it was nginx that ended the body.  wait() may end
+ * the request.
  */
 ngx_int_t ngx_http_sluice_upload_body(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_resume(ngx_event_t *ev);
+void ngx_http_sluice_upload_release(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up);
+void ngx_http_sluice_upload_ended(ngx_http_sluice_upload_t *up);
 
 /* ngx_http_sluice_upload_head.c: what a request's header gives the records. */
 void ngx_http_sluice_upload_traceparent(ngx_http_request_t *r,
@@ -561,6 +581,8 @@ void ngx_http_sluice_kafka_exit(ngx_http_sluice_main_conf_t *smcf);
 /* Whether an upload is worth reading: 0 when no broker is known to be up. */
 ngx_uint_t ngx_http_sluice_kafka_ready(ngx_http_sluice_topic_t *topic);
 
+ngx_str_t *ngx_http_sluice_kafka_name(ngx_http_sluice_kafka_t *kafka);
+
 ngx_http_sluice_headers_t *ngx_http_sluice_kafka_headers(size_t n);
 ngx_int_t ngx_http_sluice_kafka_header(ngx_http_sluice_headers_t *headers,
     const char *name, const u_char *value, size_t len);
@@ -601,8 +623,11 @@ char *ngx_http_sluice_origin_set(ngx_conf_t *cf, ngx_command_t *cmd,
  * sends 303 to sluice_redirect when a page posted a form; NGX_DECLINED when
  * none did, or the value can't be sent.
  *
+ * send() sends a body of any type; body becomes the answer's.
+ *
  * add() puts a header into the answer, get() finds one of the request's; the
- * first of several.
+ * first of several.  quality() is the q of a type that an Accept header names,
+ * in thousandths, 0 when it doesn't.
  */
 ngx_int_t ngx_http_sluice_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *slug, const char *title, ngx_str_t *detail,
@@ -612,50 +637,13 @@ ngx_int_t ngx_http_sluice_json(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_sluice_reply_upload(ngx_http_sluice_upload_t *up,
     ngx_str_t *members);
 ngx_int_t ngx_http_sluice_reply_redirect(ngx_http_sluice_upload_t *up);
+ngx_int_t ngx_http_sluice_reply_send(ngx_http_request_t *r, ngx_uint_t status,
+    const char *type, ngx_str_t *body);
 ngx_int_t ngx_http_sluice_reply_add(ngx_http_request_t *r, const char *name,
     const char *value, size_t len);
 ngx_str_t *ngx_http_sluice_reply_get(ngx_http_request_t *r,
     const char *lowcase);
-
-
-/*
- * ngx_http_sluice_pg.c: one non-blocking libpq connection per worker.
- *
- * conf() is the setter of sluice_postgres; it refuses what libpq refuses.
- * init() and exit() are called from the worker's hooks and never fail the
- * worker.
- *
- * query() runs one prepared SELECT with text parameters (copied; name and sql
- * are static) and calls done() from the event loop exactly once, unless the
- * query was cancelled first, or NULL was returned: PostgreSQL is known to be
- * away, or too many wait.  Its timer holds a quitting worker.  value is
- * the first column of the first row, borrowed for the call; rc is NGX_OK,
- * NGX_DECLINED (PostgreSQL refused the query: SQLSTATE in value), or NGX_ERROR
- * (not connected, connection lost, timeout).  cancel() is for a request's
- * cleanup: done() is not called after it.
- */
-typedef void (*ngx_http_sluice_pg_done_pt)(void *data, ngx_int_t rc,
-    ngx_str_t *value);
-
-char *ngx_http_sluice_pg_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-ngx_int_t ngx_http_sluice_pg_init(ngx_http_sluice_pg_t *pg,
-    ngx_cycle_t *cycle);
-void ngx_http_sluice_pg_exit(ngx_http_sluice_pg_t *pg);
-ngx_http_sluice_query_t *ngx_http_sluice_pg_query(ngx_http_sluice_pg_t *pg,
-    const char *name, const char *sql, ngx_uint_t nparams,
-    const char *const *params, ngx_http_sluice_pg_done_pt done, void *data);
-void ngx_http_sluice_pg_cancel(ngx_http_sluice_query_t *query);
-
-
-/*
- * ngx_http_sluice_summary.c: the directive's setter installs the handler;
- * check(), called when a location with sluice_summary is merged, refuses one
- * that names neither a customer nor all, or no database.
- */
-char *ngx_http_sluice_summary_set(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_sluice_summary_check(ngx_conf_t *cf,
-    ngx_http_sluice_main_conf_t *smcf, ngx_http_sluice_loc_conf_t *slcf);
+ngx_uint_t ngx_http_sluice_reply_quality(ngx_str_t *accept, const char *type);
 
 #pragma GCC visibility pop
 

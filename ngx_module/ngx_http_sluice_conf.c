@@ -7,6 +7,7 @@
  */
 
 #include "ngx_http_sluice_conf.h"
+#include "ngx_http_sluice_reading.h"
 
 #define NGX_HTTP_SLUICE_BUDGET_MIN  65536
 
@@ -65,6 +66,13 @@ ngx_http_sluice_conf_create_main(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_array_init(&smcf->drains, cf->pool, 1,
+                       sizeof(ngx_http_sluice_drain_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     smcf->inflight = NGX_CONF_UNSET;
     smcf->partial = NGX_CONF_UNSET;
 
@@ -79,6 +87,14 @@ ngx_http_sluice_conf_init_main(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_value(smcf->inflight, 64 * 1024 * 1024);
     ngx_conf_init_value(smcf->partial, 256 * 1024 * 1024);
+
+    if (smcf->kafkas.nelts > 0) {
+        smcf->metrics = ngx_http_sluice_metrics_zone(cf,
+                                                     &ngx_http_sluice_module);
+        if (smcf->metrics == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
 
     return (ngx_http_sluice_kafka_check(cf, smcf) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;
@@ -115,6 +131,7 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
     slcf->max_event_size = NGX_CONF_UNSET_SIZE;
     slcf->max_events = NGX_CONF_UNSET_UINT;
     slcf->fields = NGX_CONF_UNSET_PTR;
+    slcf->drain = NGX_CONF_UNSET_PTR;
 
     return slcf;
 }
@@ -149,6 +166,7 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->types, prev->types, NULL);
     ngx_conf_merge_ptr_value(conf->headers, prev->headers, NULL);
     ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
+    ngx_conf_merge_ptr_value(conf->drain, prev->drain, NULL);
     ngx_conf_merge_off_value(conf->max_file_size, prev->max_file_size,
                              300 * 1024);
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
@@ -209,7 +227,7 @@ ngx_http_sluice_conf_topic(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_core_loc_conf_t     *clcf;
     ngx_http_sluice_main_conf_t  *smcf;
 
-    if (slcf->topic != NULL) {
+    if (slcf->topic != NULL || slcf->off) {
         return "is duplicate, a location has one topic";
     }
 
@@ -248,6 +266,32 @@ ngx_http_sluice_conf_topic(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     slcf->format = format;
     slcf->conf_file = cf->conf_file->file.name.data;
     slcf->conf_line = cf->conf_file->line;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_sluice_upload_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_sluice_conf_off(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *value)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (slcf->topic != NULL || slcf->off) {
+        return "is duplicate";
+    }
+
+    if (ngx_strcmp(value->data, "off") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\", expected off, or a block's "
+                           "name and topic=NAME", value);
+        return NGX_CONF_ERROR;
+    }
+
+    slcf->off = 1;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_sluice_upload_handler;

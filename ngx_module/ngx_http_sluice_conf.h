@@ -52,6 +52,10 @@ char *ngx_http_sluice_conf_topic(ngx_conf_t *cf,
     ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *block, ngx_str_t *param,
     const ngx_http_sluice_format_t *format);
 
+/* "off" in the place of all of that: answered 503. */
+char *ngx_http_sluice_conf_off(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *value);
+
 #pragma GCC visibility pop
 
 #endif /* NGX_HTTP_SLUICE_CONF_H */

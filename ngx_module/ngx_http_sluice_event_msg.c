@@ -141,6 +141,7 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
     counted += NGX_HTTP_SLUICE_EVENT_OVERHEAD;
 
     event->smcf->partial_used += counted - event->counted;
+    ngx_http_sluice_budgets(event->smcf);
     event->counted = counted;
     event->room = room;
     body->event = event;
@@ -174,6 +175,7 @@ ngx_http_sluice_event_send(ngx_http_sluice_event_body_t *body)
 
     event->smcf->partial_used -= event->counted;
     event->smcf->inflight_used += event->counted;
+    ngx_http_sluice_budgets(event->smcf);
     event->sent = 1;
 
     ngx_queue_insert_tail(&body->upload.sent, &event->queue);
@@ -216,9 +218,11 @@ ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
 {
     ngx_http_sluice_event_t *event = (ngx_http_sluice_event_t *) msg;
 
+    size_t                         len;
     ngx_http_sluice_event_body_t  *body;
 
     body = event->body;
+    len = event->len;
 
     if (body != NULL) {
         ngx_queue_remove(&event->queue);
@@ -234,13 +238,17 @@ ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
 
     case NGX_HTTP_SLUICE_DELIVERED:
         body->accepted++;
-        ngx_http_sluice_count(accepted, 1);
+        body->upload.accepted++;
+        body->upload.bytes += len;
+        ngx_http_sluice_count(events_accepted, 1);
         break;
 
     case NGX_HTTP_SLUICE_TOO_LARGE:
         body->refused++;
         body->too_large = 1;
-        ngx_http_sluice_count(rejected[NGX_HTTP_SLUICE_TOO_LARGE_FILE], 1);
+        body->upload.rejected++;
+        ngx_http_sluice_count(
+                           events_rejected[NGX_HTTP_SLUICE_TOO_LARGE_FILE], 1);
         break;
 
     case NGX_HTTP_SLUICE_REFUSED:
@@ -261,7 +269,8 @@ ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body)
 {
     body->refused++;
     body->upload.unavailable = 1;
-    ngx_http_sluice_count(rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);
+    body->upload.rejected++;
+    ngx_http_sluice_count(events_rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);
 }
 
 
@@ -270,7 +279,7 @@ ngx_http_sluice_event_unknown(ngx_http_sluice_event_body_t *body)
 {
     body->unknown++;
     body->upload.unavailable = 1;
-    ngx_http_sluice_count(unknown, 1);
+    ngx_http_sluice_count(events_unknown, 1);
 }
 
 
@@ -326,6 +335,8 @@ ngx_http_sluice_event_free(ngx_http_sluice_event_t *event)
     } else {
         smcf->partial_used -= event->counted;
     }
+
+    ngx_http_sluice_budgets(smcf);
 
     if (!ngx_queue_empty(&smcf->held)) {
         ngx_post_event(&smcf->resume, &ngx_posted_events);

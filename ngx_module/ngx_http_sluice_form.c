@@ -55,6 +55,10 @@ ngx_http_sluice_form_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
+    if (cf->args->nelts == 2) {
+        return ngx_http_sluice_conf_off(cf, conf, &value[1]);
+    }
+
     return ngx_http_sluice_conf_topic(cf, conf, &value[1], &value[2],
                                       &ngx_http_sluice_form);
 }

@@ -92,6 +92,8 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
 
     kafka->producer = ngx_http_sluice_kafka_create(kafka, ev->log);
 
+    ngx_http_sluice_kafka_tell(kafka);
+
     if (kafka->producer != NULL) {
         ngx_http_sluice_kafka_ask(kafka->producer, 0);
         ngx_http_sluice_kafka_gates_pass(kafka);
@@ -452,6 +454,7 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
     kafka->down = 0;
 
     ngx_http_sluice_kafka_gates_reset(kafka);
+    ngx_http_sluice_kafka_tell(kafka);
 
     producer->is_retired = 1;
     ngx_queue_insert_tail(&kafka->retired, &producer->queue);

@@ -20,6 +20,7 @@ typedef struct ngx_http_sluice_producer_s  ngx_http_sluice_producer_t;
 
 struct ngx_http_sluice_kafka_s {
     ngx_str_t                     name;
+    ngx_uint_t                    index;      /* in smcf->kafkas */
     rd_kafka_conf_t              *conf;       /* NULL: named, no block yet */
     u_char                       *conf_file;  /* the block, or its first user */
     ngx_uint_t                    conf_line;
@@ -163,6 +164,7 @@ void ngx_http_sluice_kafka_report(ngx_event_t *ev);
 
 /* ..._health.c: events of trouble, and what messages tell about it. */
 void ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka);
+void ngx_http_sluice_kafka_tell(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_failed(ngx_http_sluice_kafka_t *kafka,
     ngx_http_sluice_topic_t *topic, rd_kafka_resp_err_t err);
 void ngx_http_sluice_kafka_error(ngx_http_sluice_producer_t *producer,

@@ -366,6 +366,7 @@ ngx_http_sluice_kafka_named(ngx_conf_t *cf,
     *slot = kafka;
 
     kafka->name = *name;
+    kafka->index = smcf->kafkas.nelts - 1;
     kafka->smcf = smcf;
     kafka->conf_file = cf->conf_file->file.name.data;
     kafka->conf_line = cf->conf_file->line;

@@ -22,6 +22,22 @@ ngx_http_sluice_kafka_ready(ngx_http_sluice_topic_t *topic)
 }
 
 
+ngx_str_t *
+ngx_http_sluice_kafka_name(ngx_http_sluice_kafka_t *kafka)
+{
+    return &kafka->name;
+}
+
+
+/* The metrics, after each change of mind. */
+void
+ngx_http_sluice_kafka_tell(ngx_http_sluice_kafka_t *kafka)
+{
+    ngx_http_sluice_metrics_kafka(kafka->index, &kafka->name,
+                                  kafka->producer != NULL && !kafka->down);
+}
+
+
 /* A broker took something: whatever was thought of them is out of date. */
 void
 ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka)
@@ -35,7 +51,11 @@ ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka)
     kafka->failures = 0;
     kafka->backoff = 0;
     kafka->suspect = 0;
-    kafka->down = 0;
+
+    if (kafka->down) {
+        kafka->down = 0;
+        ngx_http_sluice_kafka_tell(kafka);
+    }
 }
 
 
@@ -177,6 +197,7 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
 
         kafka->suspect = 0;
         kafka->down = 0;
+        ngx_http_sluice_kafka_tell(kafka);
         return;
     }
 
@@ -187,6 +208,7 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
     }
 
     kafka->down = 1;
+    ngx_http_sluice_kafka_tell(kafka);
 
     if (!ngx_exiting) {
         ngx_add_timer(&kafka->probe, NGX_HTTP_SLUICE_KAFKA_PROBE);

@@ -7,9 +7,12 @@
  */
 
 #include "ngx_http_sluice_conf.h"
+#include "ngx_http_sluice_monitor.h"
+#include "ngx_http_sluice_reading.h"
 
 
 static ngx_int_t ngx_http_sluice_module_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sluice_module_handlers(ngx_conf_t *cf);
 static ngx_int_t ngx_http_sluice_module_init(ngx_cycle_t *cycle);
 static void ngx_http_sluice_module_exit(ngx_cycle_t *cycle);
 
@@ -49,7 +52,7 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       &ngx_http_sluice_conf_budget_post },
 
     { ngx_string("sluice_upload"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_sluice_form_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
@@ -79,6 +82,20 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
     { ngx_string("sluice_summary"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_sluice_summary_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_sluice_scrape_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_drain"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_drain_set,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -215,7 +232,7 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
 
 static ngx_http_module_t  ngx_http_sluice_module_ctx = {
     ngx_http_sluice_module_variables,      /* preconfiguration */
-    ngx_http_sluice_jwt_init,              /* postconfiguration */
+    ngx_http_sluice_module_handlers,       /* postconfiguration */
 
     ngx_http_sluice_conf_create_main,      /* create main configuration */
     ngx_http_sluice_conf_init_main,        /* init main configuration */
@@ -248,7 +265,21 @@ static ngx_int_t
 ngx_http_sluice_module_variables(ngx_conf_t *cf)
 {
     if (ngx_http_sluice_jwt_variables(cf) != NGX_OK
-        || ngx_http_sluice_apikey_variables(cf) != NGX_OK)
+        || ngx_http_sluice_apikey_variables(cf) != NGX_OK
+        || ngx_http_sluice_variables_add(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_module_handlers(ngx_conf_t *cf)
+{
+    if (ngx_http_sluice_jwt_init(cf) != NGX_OK
+        || ngx_http_sluice_variables_count(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -278,6 +309,7 @@ ngx_http_sluice_module_init(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_http_sluice_metrics_init(smcf->metrics);
     ngx_http_sluice_upload_init(smcf, cycle);
     ngx_http_sluice_store_init(smcf, cycle);
     (void) ngx_http_sluice_part_init(smcf, cycle->log);
@@ -314,4 +346,6 @@ ngx_http_sluice_module_exit(ngx_cycle_t *cycle)
     if (smcf->pg != NULL) {
         ngx_http_sluice_pg_exit(smcf->pg);
     }
+
+    ngx_http_sluice_metrics_exit();
 }

@@ -42,8 +42,8 @@ static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
 static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason);
-static void ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
-    ngx_http_sluice_reason_e reason);
+static void ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
+    ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason);
 static void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
 
 
@@ -460,15 +460,17 @@ ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
 
     case NGX_HTTP_SLUICE_DELIVERED:
         file->status = NGX_HTTP_SLUICE_FILE_ACCEPTED;
+        up->accepted++;
+        up->bytes += file->size;
         ngx_http_sluice_count(accepted, 1);
         break;
 
     case NGX_HTTP_SLUICE_TOO_LARGE:
-        ngx_http_sluice_part_reject(file, NGX_HTTP_SLUICE_TOO_LARGE_FILE);
+        ngx_http_sluice_part_reject(up, file, NGX_HTTP_SLUICE_TOO_LARGE_FILE);
         break;
 
     case NGX_HTTP_SLUICE_REFUSED:
-        ngx_http_sluice_part_reject(file, NGX_HTTP_SLUICE_UNAVAILABLE);
+        ngx_http_sluice_part_reject(up, file, NGX_HTTP_SLUICE_UNAVAILABLE);
         up->unavailable = 1;
         break;
 
@@ -488,7 +490,7 @@ static void
 ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason)
 {
-    ngx_http_sluice_part_reject(form->file, reason);
+    ngx_http_sluice_part_reject(&form->upload, form->file, reason);
 
     ngx_http_sluice_part_free(form->part);
     form->part = NULL;
@@ -496,11 +498,12 @@ ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
 
 
 static void
-ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
-    ngx_http_sluice_reason_e reason)
+ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
+    ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason)
 {
     file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
     file->reason = reason;
+    up->rejected++;
 
     ngx_http_sluice_count(rejected[reason], 1);
 }
@@ -536,7 +539,7 @@ ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
         up->unavailable = 1;
 
         if (ngx_http_sluice_kafka_cancel(&part->msg) == NGX_OK) {
-            ngx_http_sluice_part_reject(part->file,
+            ngx_http_sluice_part_reject(up, part->file,
                                         NGX_HTTP_SLUICE_UNAVAILABLE);
             ngx_http_sluice_part_free(part);
             continue;

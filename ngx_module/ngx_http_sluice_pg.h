@@ -2,13 +2,13 @@
  * ngx_http_sluice_pg.h: what the files of the PostgreSQL client share.
  *
  * pg.c makes and keeps the connection, pg_query.c uses it, pg_conf.c
- * reads the directive.  Others see only ngx_http_sluice.h.
+ * reads the directive.  Others see only ngx_http_sluice_reading.h.
  */
 
 #ifndef NGX_HTTP_SLUICE_PG_H
 #define NGX_HTTP_SLUICE_PG_H
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_reading.h"
 #include "ngx_http_sluice_pg_host.h"
 
 #include <libpq-fe.h>

@@ -6,7 +6,7 @@
  * passes on what is returned.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_monitor.h"
 
 #define NGX_HTTP_SLUICE_RETRY_AFTER  5       /* seconds */
 
@@ -14,11 +14,7 @@
 static ngx_int_t ngx_http_sluice_reply_problem(ngx_http_request_t *r,
     ngx_uint_t status, const char *slug, const char *title,
     ngx_str_t *detail, ngx_uint_t retry_after, ngx_str_t *members);
-static ngx_int_t ngx_http_sluice_reply_send(ngx_http_request_t *r,
-    ngx_uint_t status, const char *type, ngx_str_t *body);
 static ngx_uint_t ngx_http_sluice_reply_html(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_sluice_reply_quality(ngx_str_t *accept,
-    const char *type);
 
 
 ngx_int_t
@@ -40,6 +36,8 @@ ngx_http_sluice_reply_problem(ngx_http_request_t *r, ngx_uint_t status,
     size_t     len;
     u_char    *p, text[NGX_INT_T_LEN];
     ngx_str_t  body;
+
+    ngx_http_sluice_variables_problem(r, slug);
 
     len = sizeof("{\"type\":\"urn:sluice:problem:\",\"title\":\"\","
                  "\"status\":,\"detail\":\"\",}") + NGX_INT_T_LEN
@@ -100,7 +98,7 @@ ngx_http_sluice_json(ngx_http_request_t *r, ngx_uint_t status,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, ngx_str_t *body)
 {
@@ -237,8 +235,7 @@ ngx_http_sluice_reply_html(ngx_http_request_t *r)
 }
 
 
-/* The q of a type that is named, in thousandths; 0 when it isn't named. */
-static ngx_uint_t
+ngx_uint_t
 ngx_http_sluice_reply_quality(ngx_str_t *accept, const char *type)
 {
     size_t       len;

@@ -73,6 +73,8 @@ ngx_http_sluice_store_room(ngx_http_sluice_upload_t *up, size_t waiting,
         return ngx_http_sluice_store_failed();
     }
 
+    ngx_http_sluice_budgets(smcf);
+
     return NGX_OK;
 }
 
@@ -132,7 +134,12 @@ ngx_http_sluice_store_append(ngx_http_sluice_store_t *store,
 void
 ngx_http_sluice_store_close(ngx_http_sluice_store_t *store)
 {
+    ngx_http_sluice_main_conf_t  *smcf;
+
     sluice_slab_close(store);
+
+    smcf = store->pool->data;
+    ngx_http_sluice_budgets(smcf);
 }
 
 
@@ -159,6 +166,8 @@ ngx_http_sluice_store_failed(void)
 static void
 ngx_http_sluice_store_freed(ngx_http_sluice_main_conf_t *smcf)
 {
+    ngx_http_sluice_budgets(smcf);
+
     if (!ngx_queue_empty(&smcf->held)) {
         ngx_post_event(&smcf->resume, &ngx_posted_events);
     }

@@ -3,13 +3,13 @@
  *
  * summary.c takes requests and answers them, summary_args.c reads what they
  * ask for, summary_cache.c keeps the answers.  Others see only
- * ngx_http_sluice.h.
+ * ngx_http_sluice_reading.h.
  */
 
 #ifndef NGX_HTTP_SLUICE_SUMMARY_H
 #define NGX_HTTP_SLUICE_SUMMARY_H
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_reading.h"
 #include "rfc3339.h"
 
 #pragma GCC visibility push(hidden)

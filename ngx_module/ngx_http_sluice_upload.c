@@ -10,15 +10,19 @@
  * its own, and a worker that is told to quit stays only for timers.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_monitor.h"
 
 /* A refused body larger than this is not worth reading for keep-alive. */
 #define NGX_HTTP_SLUICE_UPLOAD_DISCARD  65536
 #define NGX_HTTP_SLUICE_UPLOAD_RETRY    5            /* seconds */
+#define NGX_HTTP_SLUICE_UPLOAD_DRAINED  30           /* also seconds */
 
 
 static ngx_int_t ngx_http_sluice_upload_post(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
+static ngx_int_t ngx_http_sluice_upload_refuse_for(ngx_http_request_t *r,
+    ngx_uint_t status, const char *slug, const char *title,
+    const char *detail, ngx_uint_t retry_after);
 static ngx_int_t ngx_http_sluice_upload_begin(ngx_http_request_t *r,
     ngx_str_t *customer);
 static ngx_http_sluice_upload_t *ngx_http_sluice_upload_create(
@@ -100,6 +104,14 @@ ngx_http_sluice_upload_post(ngx_http_request_t *r,
     ngx_int_t  rc;
     ngx_str_t  customer;
 
+    if (slcf->off || ngx_http_sluice_drain_on(slcf->drain)) {
+        return ngx_http_sluice_upload_refuse_for(r,
+                            NGX_HTTP_SERVICE_UNAVAILABLE,
+                            "draining", "Nothing is taken for now",
+                            "This is maintenance, it will be over.",
+                            NGX_HTTP_SLUICE_UPLOAD_DRAINED);
+    }
+
     rc = ngx_http_sluice_tenant_get(r, &customer);
 
     if (rc == NGX_DECLINED) {
@@ -126,6 +138,17 @@ ngx_int_t
 ngx_http_sluice_upload_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *slug, const char *title, const char *detail)
 {
+    return ngx_http_sluice_upload_refuse_for(r, status, slug, title, detail,
+                                   (status == NGX_HTTP_SERVICE_UNAVAILABLE)
+                                   ? NGX_HTTP_SLUICE_UPLOAD_RETRY : 0);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_upload_refuse_for(ngx_http_request_t *r, ngx_uint_t status,
+    const char *slug, const char *title, const char *detail,
+    ngx_uint_t retry_after)
+{
     ngx_int_t  rc;
     ngx_str_t  text;
 
@@ -146,8 +169,7 @@ ngx_http_sluice_upload_refuse(ngx_http_request_t *r, ngx_uint_t status,
     text.len = ngx_strlen(detail);
 
     return ngx_http_sluice_problem(r, status, slug, title, &text,
-                                   (status == NGX_HTTP_SERVICE_UNAVAILABLE)
-                                   ? NGX_HTTP_SLUICE_UPLOAD_RETRY : 0);
+                                   retry_after);
 }
 
 
@@ -201,13 +223,15 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
 
     ngx_http_set_ctx(r, up, ngx_http_sluice_module);
 
+    ngx_http_sluice_count(uploads, 1);
+
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
     ngx_http_sluice_upload_rate_begin(up);
 
     rc = ngx_http_sluice_upload_body(up);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        ngx_http_sluice_upload_detach(up);
+        ngx_http_sluice_upload_ended(up);
         return rc;
     }
 
@@ -243,6 +267,10 @@ ngx_http_sluice_upload_create(ngx_http_request_t *r)
 
     ngx_queue_init(&up->sent);
 
+    if (ngx_http_sluice_variables_upload(up) != NGX_OK) {
+        return NULL;
+    }
+
     cln->handler = ngx_http_sluice_upload_cleanup;
     cln->data = up;
 
@@ -254,7 +282,6 @@ ngx_http_sluice_upload_create(ngx_http_request_t *r)
     up->is_reading = 1;
     ngx_queue_insert_tail(&up->smcf->reading, &up->queue);
 
-    ngx_http_sluice_count(uploads, 1);
     ngx_http_sluice_count(open, 1);
 
     return up;
@@ -274,6 +301,8 @@ ngx_http_sluice_upload_wait(ngx_http_sluice_upload_t *up)
 
     ngx_http_sluice_upload_leave(up);
     up->format->drop(up);
+    up->read = ngx_current_msec;
+    up->is_read = 1;
 
     if (ngx_queue_empty(&up->sent)) {
         ngx_http_sluice_upload_answer(up);
@@ -364,6 +393,9 @@ ngx_http_sluice_upload_answer(ngx_http_sluice_upload_t *up)
 
     ngx_http_sluice_upload_detach(up);
 
+    up->answered = 1;
+    up->ack_ms = up->is_read ? ngx_current_msec - up->read : 0;
+
     if (r->reading_body) {
         /* the rest is dropped by nginx's lingering close */
         r->keepalive = 0;
@@ -381,9 +413,7 @@ ngx_http_sluice_upload_leave(ngx_http_sluice_upload_t *up)
     smcf = up->smcf;
 
     if (up->is_held) {
-        ngx_queue_remove(&up->held);
-        up->is_held = 0;
-        ngx_http_sluice_count(held, -1);
+        ngx_http_sluice_upload_release(up);
     }
 
     if (up->is_reading) {
@@ -433,6 +463,18 @@ ngx_http_sluice_upload_detach(ngx_http_sluice_upload_t *up)
     up->format->detach(up);
 
     ngx_http_sluice_count(open, -1);
+}
+
+
+/* nginx has ended the body: over a limit, or the client has gone. */
+void
+ngx_http_sluice_upload_ended(ngx_http_sluice_upload_t *up)
+{
+    if (up->request->connection->error) {
+        ngx_http_sluice_count(aborted, 1);
+    }
+
+    ngx_http_sluice_upload_detach(up);
 }
 
 

@@ -145,7 +145,7 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
         rc = ngx_http_sluice_upload_receive(up);
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-            ngx_http_sluice_upload_detach(up);
+            ngx_http_sluice_upload_ended(up);
             ngx_http_finalize_request(r, rc);
             return;
         }
@@ -483,6 +483,7 @@ ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
     ngx_queue_insert_after(q, &up->held);
     up->is_held = 1;
     ngx_http_sluice_upload_rate_hold(up);
+    up->held_since = ngx_current_msec;
     ngx_http_sluice_count(held, 1);
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
@@ -522,10 +523,21 @@ ngx_http_sluice_upload_held(ngx_http_request_t *r)
 
     up = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
 
-    ngx_http_sluice_upload_detach(up);
-
     c->error = 1;
+    ngx_http_sluice_upload_ended(up);
+
     ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST);
+}
+
+
+void
+ngx_http_sluice_upload_release(ngx_http_sluice_upload_t *up)
+{
+    ngx_queue_remove(&up->held);
+    up->is_held = 0;
+    up->held_ms += ngx_current_msec - up->held_since;
+
+    ngx_http_sluice_count(held, -1);
 }
 
 
@@ -547,10 +559,8 @@ ngx_http_sluice_upload_resume(ngx_event_t *ev)
             return;
         }
 
-        ngx_queue_remove(&up->held);
-        up->is_held = 0;
+        ngx_http_sluice_upload_release(up);
         ngx_http_sluice_upload_rate_resume(up);
-        ngx_http_sluice_count(held, -1);
 
         r = up->request;
         c = r->connection;

@@ -2,7 +2,8 @@
 """The reference says what the code says.
 
 Every directive of the module's command table has an entry in docs/module.md
-with the same context and default, and the other way round.  The settings in
+with the same context and default, and the other way round, and every variable
+has a line there.  The settings in
 docs/processor.md are what `sluice-processor --reference` prints; `docs.py
 --write` puts them there.  What either logs for operators has a line there,
 too.  Links between the pages lead somewhere.
@@ -59,6 +60,8 @@ def directives():
                              r"\}", raw):
             rest = m.group(2)
             contexts = {CONTEXT[f] for f in CONTEXT if f in rest}
+            if not contexts:
+                continue                        # a variable
             field = re.search(r"offsetof\(\s*\w+\s*,\s*(\w+)\s*\)", rest)
             found[m.group(1)] = (path, contexts, field and field.group(1))
     return {name: (path, contexts, defaults.get(field))
@@ -102,6 +105,15 @@ def check_module(report):
                          "%s: %s: default is %d, the page says %s" % (
                              MODULE_PAGE, name, default,
                              text[0] if text else "nothing"))
+
+
+def check_variables(report):
+    page = read(MODULE_PAGE)
+    for path in files(".c", under="ngx_module"):
+        for name in re.findall(r'\{ *ngx_string\("(sluice_\w+)"\),\s*NULL,',
+                               read(path)):
+            report.check("`$%s" % name in page, "%s: $%s is not in %s"
+                         % (path, name, MODULE_PAGE))
 
 
 def check_processor(report, write):
@@ -187,6 +199,7 @@ def main():
                             "%s is missing" % page):
             return report.end()
     check_module(report)
+    check_variables(report)
     check_processor(report, "--write" in sys.argv[1:])
     check_logs(report)
     check_links(report)

@@ -49,10 +49,11 @@ PROCESSOR = {
 
 # The module's files, the higher calling the lower.  Names begin with their
 # file's, so a call tells its target.
-RANK = {"module": 0, "form": 1, "event": 1, "jwt": 1, "apikey": 1, "conf": 2,
-        "upload": 3, "summary": 3, "part": 3, "token": 3, "origin": 4,
-        "tenant": 4, "pg": 4, "record": 4, "store": 5, "auth": 5, "reply": 5,
-        "kafka": 5, "metrics": 6}
+RANK = {"module": 0, "form": 1, "event": 1, "jwt": 1, "apikey": 1, "scrape": 1,
+        "health": 1, "conf": 2, "upload": 3, "summary": 3, "part": 3,
+        "token": 3, "origin": 4, "tenant": 4, "pg": 4, "record": 4, "drain": 4,
+        "store": 5, "auth": 5, "reply": 5, "kafka": 5, "variables": 6,
+        "metrics": 7}
 # What module.c lends to all: the module's own struct.
 LENT = {"ngx_http_sluice_module"}
 CALL = re.compile(r"\b(ngx_http_sluice_([a-z0-9]+)[a-z0-9_]*)\s*\(")
