@@ -58,6 +58,28 @@ def test_a_client_may_leave_at_every_position(front, kafka, topic, until):
                                              for n in range(10)]}
 
 
+@pytest.mark.full
+def test_ten_thousand_aborts_leave_nothing(nginx, topic, until):
+    front = nginx(SERVER, http=HTTP, plain=True)
+    assert post(front, form(part(png(1000)))).status == 202
+    body = form(part(png(300)), part(png(5000, 1)), part(b"", filename="x"))
+    raw = head(body) + body
+    pid, = front.workers()
+    before = fds(pid)
+
+    def leave(times):
+        for n in range(times):
+            with connect(front) as s:
+                s.sendall(raw[:1 + n * 37 % (len(raw) - 1)])
+        until(lambda: fds(pid) <= before, 60)
+
+    leave(2000)
+    settled = rss_kb(pid)
+    leave(8000)
+    assert rss_kb(pid) - settled < 2000
+    as_before(front, until, before)
+
+
 def test_many_half_files_leave_no_memory(front, until):
     body = form(part(png(300000)))
     raw = head(body) + body[:290000]
