@@ -368,6 +368,7 @@ struct ngx_http_sluice_form_s {
     ngx_http_sluice_form_text_t   text;     /* arriving, when no file is */
     ngx_str_t                    *values;   /* by slcf->fields; NULL: none */
     unsigned                      in_text:1;
+    unsigned                      failed:1; /* a chunk of the file at hand */
 
     sluice_multipart_t            parser;   /* last: it is large */
 };
@@ -586,6 +587,8 @@ ngx_str_t *ngx_http_sluice_kafka_name(ngx_http_sluice_kafka_t *kafka);
 ngx_http_sluice_headers_t *ngx_http_sluice_kafka_headers(size_t n);
 ngx_int_t ngx_http_sluice_kafka_header(ngx_http_sluice_headers_t *headers,
     const char *name, const u_char *value, size_t len);
+void ngx_http_sluice_kafka_headers_drop(ngx_http_sluice_headers_t *headers,
+    const char *name);
 void ngx_http_sluice_kafka_headers_free(ngx_http_sluice_headers_t *headers);
 
 void ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg);

@@ -177,9 +177,11 @@ ngx_http_sluice_kafka_gates_reset(ngx_http_sluice_kafka_t *kafka)
 
     for (i = 0; i < kafka->topics.nelts; i++) {
         topics[i]->any.inflight = 0;
+        topics[i]->any.alone = 0;
 
         for (p = 0; p < topics[i]->partitions; p++) {
             topics[i]->gates[p]->inflight = 0;
+            topics[i]->gates[p]->alone = 0;
         }
     }
 }
@@ -365,8 +367,9 @@ ngx_http_sluice_kafka_pass(ngx_http_sluice_gate_t *gate)
     topic = gate->topic;
     waiting = &gate->waiting;
 
-    while (topic->kafka->producer != NULL && !ngx_queue_empty(waiting)) {
-
+    while (topic->kafka->producer != NULL && !topic->kafka->renewing
+           && !ngx_queue_empty(waiting))
+    {
         to = gate;
         msg = ngx_queue_data(ngx_queue_head(waiting), ngx_http_sluice_msg_t,
                              queue);
@@ -492,12 +495,29 @@ ngx_http_sluice_kafka_hand(ngx_http_sluice_gate_t *gate, ngx_queue_t *waiting,
 }
 
 
+/*
+ * A batch too large for its topic is refused with all that is in it.  So what
+ * was refused in company goes once more by itself; and a message that may not
+ * go twice goes by itself at once where a batch might be too large.
+ */
 static ngx_uint_t
 ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes)
 {
     size_t                    max;
     ngx_http_sluice_kafka_t  *kafka;
+
+    if (msg->ordered && ngx_http_sluice_kafka_alone(msg->topic)) {
+        msg->alone = 1;
+    }
+
+    if (msg->alone) {
+        return gate->inflight == 0;
+    }
+
+    if (gate->alone) {
+        return 0;
+    }
 
     if (gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE) {
         return fresh || msg->len > NGX_HTTP_SLUICE_KAFKA_SMALL;
@@ -526,6 +546,12 @@ ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
 
     ngx_queue_remove(&msg->queue);
 
+    /* what went before it was another producer's, and may come after it */
+    if (msg->ordered && msg->generation != kafka->generation) {
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
+        return NGX_OK;
+    }
+
     msg->partition = gate->partition;
 
     err = ngx_http_sluice_kafka_produce(kafka->producer, msg);
@@ -534,6 +560,7 @@ ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
 
     case RD_KAFKA_RESP_ERR_NO_ERROR:
         gate->inflight++;
+        gate->alone = msg->alone;
         break;
 
     case RD_KAFKA_RESP_ERR__FATAL:

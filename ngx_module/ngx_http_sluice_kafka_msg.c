@@ -11,6 +11,9 @@
 
 
 static int32_t ngx_http_sluice_kafka_partition(ngx_http_sluice_msg_t *msg);
+static ngx_uint_t ngx_http_sluice_kafka_again_alone(
+    ngx_http_sluice_producer_t *producer, ngx_http_sluice_gate_t *gate,
+    const rd_kafka_message_t *rkm);
 static ngx_http_sluice_result_e ngx_http_sluice_kafka_result(
     const rd_kafka_message_t *rkm);
 
@@ -34,6 +37,14 @@ ngx_http_sluice_kafka_header(ngx_http_sluice_headers_t *headers,
 
 
 void
+ngx_http_sluice_kafka_headers_drop(ngx_http_sluice_headers_t *headers,
+    const char *name)
+{
+    (void) rd_kafka_header_remove((rd_kafka_headers_t *) headers, name);
+}
+
+
+void
 ngx_http_sluice_kafka_headers_free(ngx_http_sluice_headers_t *headers)
 {
     rd_kafka_headers_destroy((rd_kafka_headers_t *) headers);
@@ -48,8 +59,14 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
     msg->producer = NULL;
     msg->sent = ngx_current_msec;
 
+    if (msg->topic->kafka->closing) {
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
+        return;
+    }
+
     if (!msg->pinned) {
         msg->partition = ngx_http_sluice_kafka_partition(msg);
+        msg->generation = msg->topic->kafka->generation;
     }
 
     gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
@@ -103,11 +120,17 @@ rd_kafka_resp_err_t
 ngx_http_sluice_kafka_produce(ngx_http_sluice_producer_t *producer,
     ngx_http_sluice_msg_t *msg)
 {
-    rd_kafka_resp_err_t  err;
+    rd_kafka_topic_t     *topic;
+    rd_kafka_resp_err_t   err;
+
+    topic = ngx_http_sluice_kafka_handle(producer, msg->topic);
+    if (topic == NULL) {
+        return RD_KAFKA_RESP_ERR__FAIL;
+    }
 
     /* no F_COPY and no F_FREE: the value is ours until the report */
     err = rd_kafka_producev(producer->rk,
-              RD_KAFKA_V_RKT(producer->topics[msg->topic->index]),
+              RD_KAFKA_V_RKT(topic),
               RD_KAFKA_V_PARTITION(msg->partition),
               RD_KAFKA_V_KEY(msg->key, msg->key_len),
               RD_KAFKA_V_VALUE(msg->value, msg->len),
@@ -144,13 +167,28 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
 
     if (producer == kafka->producer) {
         gate->inflight--;
+        gate->alone = gate->alone && gate->inflight > 0;
+    }
+
+    if (producer->messages == 0 && (producer->is_retired || kafka->renewing)) {
+        ngx_post_event(&producer->reap, &ngx_posted_events);
     }
 
     result = ngx_http_sluice_kafka_result(rkm);
 
+    if (result == NGX_HTTP_SLUICE_TOO_LARGE
+        && ngx_http_sluice_kafka_again_alone(producer, gate, rkm))
+    {
+        return;
+    }
+
     if (result == NGX_HTTP_SLUICE_DELIVERED) {
         ngx_http_sluice_kafka_works(kafka);
         ngx_http_sluice_metrics_ack(ngx_current_msec - msg->sent, msg->len);
+
+        if (msg->crowded && producer == kafka->producer) {
+            ngx_http_sluice_kafka_refit(msg->topic);
+        }
 
     } else {
         ngx_http_sluice_kafka_failed(kafka, msg->topic, rkm->err);
@@ -158,12 +196,8 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
 
     if (producer->is_retired) {
 
-        if (producer->messages == 0) {
-            ngx_post_event(&producer->reap, &ngx_posted_events);
-        }
-
         /* the new producer may have it: it is surely not in the log */
-        if (result == NGX_HTTP_SLUICE_REFUSED && !msg->resent
+        if (result == NGX_HTTP_SLUICE_REFUSED && !msg->resent && !msg->ordered
             && rd_kafka_message_detach_headers((rd_kafka_message_t *) rkm,
                                                &headers)
                == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -176,9 +210,55 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
         }
     }
 
+    msg->landed = rkm->partition;
     msg->done(msg, result);
 
     ngx_http_sluice_kafka_due(gate);
+}
+
+
+/* Whether the batch may have been too large, and not the message. */
+static ngx_uint_t
+ngx_http_sluice_kafka_again_alone(ngx_http_sluice_producer_t *producer,
+    ngx_http_sluice_gate_t *gate, const rd_kafka_message_t *rkm)
+{
+    rd_kafka_headers_t     *headers;
+    ngx_http_sluice_msg_t  *msg;
+
+    msg = rkm->_private;
+
+    if (producer->is_retired
+        || (msg->topic->limit != 0 && msg->len >= msg->topic->limit))
+    {
+        return 0;
+    }
+
+    /* or the topic takes less than we were told */
+    if (!producer->asking) {
+        ngx_http_sluice_kafka_ask(producer, 0);
+    }
+
+    if (msg->alone || msg->ordered
+        || rd_kafka_message_detach_headers((rd_kafka_message_t *) rkm,
+                                           &headers)
+           != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        return 0;
+    }
+
+    msg->headers = (ngx_http_sluice_headers_t *) headers;
+    msg->producer = NULL;
+    msg->alone = 1;
+    msg->crowded = 1;
+    ngx_http_sluice_count(resent, 1);
+
+    /* without a key it may go elsewhere */
+    ngx_queue_insert_head(msg->key == NULL ? &msg->topic->any.waiting
+                                           : &gate->waiting, &msg->queue);
+
+    ngx_http_sluice_kafka_due(gate);
+
+    return 1;
 }
 
 

@@ -10,16 +10,19 @@ from stack.kafka import Kafka
 
 TOPIC, CLUSTER = 2, 4                       # resource types
 LITERAL = 3
-ALL, WRITE, IDEMPOTENT_WRITE = 2, 4, 12     # operations
+ALL, WRITE, DESCRIBE_CONFIGS, IDEMPOTENT_WRITE = 2, 4, 10, 12  # operations
 DENY, ALLOW = 2, 3
 
 CREATE_ACLS, DELETE_ACLS = 0x400, 0x1000    # RD_KAFKA_EVENT_*_RESULT
 
-RULES = [
+EVERYTHING = [
     (TOPIC, b"*", ALL, ALLOW), (CLUSTER, b"kafka-cluster", ALL, ALLOW),
+]
+NO_WRITING = [
     (TOPIC, b"*", WRITE, DENY),
     (CLUSTER, b"kafka-cluster", IDEMPOTENT_WRITE, DENY),
 ]
+NO_DESCRIBING = [(TOPIC, b"*", DESCRIBE_CONFIGS, DENY)]
 
 
 class Guarded(Kafka):
@@ -34,11 +37,17 @@ class Guarded(Kafka):
         return broker
 
     def deny_writing(self):
-        self._call("rd_kafka_CreateAcls", "rd_kafka_AclBinding_new", RULES)
+        self._create(EVERYTHING + NO_WRITING)
 
     def allow_writing(self):
         self._call("rd_kafka_DeleteAcls", "rd_kafka_AclBindingFilter_new",
-                   RULES[2:])
+                   NO_WRITING)
+
+    def deny_describing(self):
+        self._create(EVERYTHING + NO_DESCRIBING)
+
+    def _create(self, rules):
+        self._call("rd_kafka_CreateAcls", "rd_kafka_AclBinding_new", rules)
 
     def _call(self, call, new, rules):
         lib = ctypes.CDLL(ctypes.util.find_library("rdkafka"))
