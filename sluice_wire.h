@@ -38,6 +38,7 @@
 #define SLUICE_H_ERROR_TIMESTAMP "error-timestamp"     /* ms, of the source */
 
 #define SLUICE_SPECVERSION       "1.0"
+#define SLUICE_LAST              "true"
 #define SLUICE_TYPE_FILE         "sluice.file"
 #define SLUICE_TYPE_CHUNK        "sluice.chunk"        /* a slice of a file */
 #define SLUICE_TYPE_ABORT        "sluice.abort"        /* void those before */

@@ -11,8 +11,11 @@
 
 #define NGX_HTTP_SLUICE_BUDGET_MIN  65536
 
-/* a file is one message, and librdkafka takes none above 1,000,000,000 bytes */
-#define NGX_HTTP_SLUICE_FILE_MAX    (900 * 1024 * 1024)
+#define NGX_HTTP_SLUICE_FILE_MAX    ((off_t) 100 * 1024 * 1024 * 1024)
+
+/* a message: librdkafka takes none above 1,000,000,000 bytes */
+#define NGX_HTTP_SLUICE_CHUNK_MIN   65536
+#define NGX_HTTP_SLUICE_CHUNK_MAX   (900 * 1024 * 1024)
 
 /* a limit that follows from sluice_max_files, which a deeper level may set */
 #define NGX_HTTP_SLUICE_CONF_BY_FILES  0
@@ -26,6 +29,8 @@ static char *ngx_http_sluice_conf_at_least(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_sluice_conf_size(ngx_conf_t *cf, void *post,
     void *data);
+static char *ngx_http_sluice_conf_chunk(ngx_conf_t *cf, void *post,
+    void *data);
 static char *ngx_http_sluice_conf_timeout(ngx_conf_t *cf, void *post,
     void *data);
 static char *ngx_http_sluice_conf_count(ngx_conf_t *cf, void *post,
@@ -38,6 +43,10 @@ ngx_conf_post_t  ngx_http_sluice_conf_budget_post = {
 
 ngx_conf_post_t  ngx_http_sluice_conf_size_post = {
     ngx_http_sluice_conf_size
+};
+
+ngx_conf_post_t  ngx_http_sluice_conf_chunk_post = {
+    ngx_http_sluice_conf_chunk
 };
 
 ngx_conf_post_t  ngx_http_sluice_conf_timeout_post = {
@@ -119,6 +128,7 @@ ngx_http_sluice_conf_create_loc(ngx_conf_t *cf)
     slcf->customer_all = NGX_CONF_UNSET;
     slcf->types = NGX_CONF_UNSET_PTR;
     slcf->max_file_size = NGX_CONF_UNSET;
+    slcf->chunk_size = NGX_CONF_UNSET_SIZE;
     slcf->max_files = NGX_CONF_UNSET_UINT;
     slcf->max_parts = NGX_CONF_UNSET_UINT;
     slcf->max_header_size = NGX_CONF_UNSET_SIZE;
@@ -169,6 +179,8 @@ ngx_http_sluice_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->drain, prev->drain, NULL);
     ngx_conf_merge_off_value(conf->max_file_size, prev->max_file_size,
                              300 * 1024);
+    ngx_conf_merge_size_value(conf->chunk_size, prev->chunk_size,
+                              512 * 1024);
     ngx_conf_merge_uint_value(conf->max_files, prev->max_files, 100);
     ngx_conf_merge_off_value(conf->max_field_size, prev->max_field_size,
                              64 * 1024);
@@ -304,6 +316,7 @@ ngx_http_sluice_conf_off(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
 static char *
 ngx_http_sluice_conf_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
 {
+    char                      *rv;
     off_t                      size;
     const char                *name;
     ngx_http_core_loc_conf_t  *clcf;
@@ -327,6 +340,16 @@ ngx_http_sluice_conf_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf)
                       "\"%s\" of %O in %s:%ui",
                       clcf->client_max_body_size, name, size,
                       slcf->conf_file, slcf->conf_line);
+    }
+
+    if (!slcf->events) {
+
+        rv = ngx_http_sluice_kafka_chunks(cf, slcf);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+
+        size = ngx_min(size, (off_t) slcf->chunk_size);
     }
 
     ngx_http_sluice_kafka_need(slcf->topic, (size_t) size, slcf->ack_timeout);
@@ -491,7 +514,24 @@ ngx_http_sluice_conf_size(ngx_conf_t *cf, void *post, void *data)
 
     if (*size == 0 || *size > NGX_HTTP_SLUICE_FILE_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "a file of %O bytes is not between 1 and 900m",
+                           "a file of %O bytes is not between 1 and 100g",
+                           *size);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_conf_chunk(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t  *size = data;
+
+    if (*size < NGX_HTTP_SLUICE_CHUNK_MIN || *size > NGX_HTTP_SLUICE_CHUNK_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a chunk of %uz bytes is not between 64k and 900m",
                            *size);
         return NGX_CONF_ERROR;
     }

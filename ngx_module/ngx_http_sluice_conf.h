@@ -18,6 +18,7 @@
  */
 extern ngx_conf_post_t  ngx_http_sluice_conf_budget_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_size_post;
+extern ngx_conf_post_t  ngx_http_sluice_conf_chunk_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_timeout_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_count_post;
 extern ngx_conf_post_t  ngx_http_sluice_conf_field_size_post;

@@ -121,6 +121,13 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       offsetof(ngx_http_sluice_loc_conf_t, max_file_size),
       &ngx_http_sluice_conf_size_post },
 
+    { ngx_string("sluice_chunk_size"),
+      NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, chunk_size),
+      &ngx_http_sluice_conf_chunk_post },
+
     { ngx_string("sluice_max_files"),
       NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,

@@ -2,49 +2,48 @@
  * ngx_http_sluice_part.c: one file on its way from the parser to Kafka.
  *
  * Owns a file's hash, type and limits, and its record.  Its bytes are kept by
- * ngx_http_sluice_store.c.  Does not answer: it fills in the file's entry,
+ * ngx_http_sluice_store.c; one with more of them than a message takes goes on
+ * as ngx_http_sluice_chunk.c's.  Does not answer: it fills in the file's entry,
  * which lives in the request's pool, and tells the upload.
  *
  * The part outlives its request: librdkafka is lent its bytes until the
  * report.  Only part->upload leads back, and the upload's cleanup clears it.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_part.h"
 #include "header_text.h"
 #include "sniff.h"
 
 #include <openssl/evp.h>
 
-/* headers of a file's record, beside those all of an upload's have */
-#define NGX_HTTP_SLUICE_PART_HEADERS  6
-
-
-struct ngx_http_sluice_part_s {
-    ngx_http_sluice_msg_t         msg;      /* first: done() casts it back */
-    ngx_queue_t                   queue;    /* in upload->sent */
-    ngx_http_sluice_upload_t     *upload;   /* NULL: the request has gone */
-    ngx_http_sluice_file_t       *file;     /* valid while upload is */
-    ngx_http_sluice_store_t       store;
-    u_char                        key[SLUICE_SHA256_HEX];
-};
+/* headers of a file's record and of its chunks, beside those that all of an
+ * upload's have; and those that tell of the whole file */
+#define NGX_HTTP_SLUICE_PART_HEADERS  3
+#define NGX_HTTP_SLUICE_PART_WHOLE    2
 
 
 static ngx_http_sluice_file_t *ngx_http_sluice_part_file(
     ngx_http_sluice_form_t *form, const sluice_multipart_part_t *head);
 static ngx_int_t ngx_http_sluice_part_sniff(ngx_http_sluice_form_t *form,
     const u_char *data, size_t len);
+static ngx_int_t ngx_http_sluice_part_store(ngx_http_sluice_form_t *form,
+    const u_char *bytes, size_t len);
+static size_t ngx_http_sluice_part_most(ngx_http_sluice_form_t *form);
+static int ngx_http_sluice_part_failed(ngx_http_sluice_form_t *form);
+static ngx_int_t ngx_http_sluice_part_hash(ngx_http_sluice_form_t *form);
 static ngx_int_t ngx_http_sluice_part_send(ngx_http_sluice_form_t *form);
-static ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
-    ngx_http_sluice_form_t *form, int64_t now);
 static ngx_int_t ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
     ngx_http_sluice_headers_t *h);
 static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
 static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason);
+<<<<<<< ours
 static void ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason);
 static void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
+=======
+>>>>>>> theirs
 
 
 ngx_int_t
@@ -123,7 +122,10 @@ ngx_http_sluice_part_begin(void *data, const sluice_multipart_part_t *head)
 
     part->upload = up;
     part->file = form->file;
-    part->store.pool = &up->smcf->slabs;
+    part->first.part = part;
+    part->first.store.pool = &up->smcf->slabs;
+    part->chunk = &part->first;
+    part->most = ngx_http_sluice_part_most(form);
     form->part = part;
 
     return EVP_DigestInit_ex(form->sha256, up->smcf->digest, NULL) ? 0 : 1;
@@ -182,21 +184,18 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
 {
     ngx_http_sluice_form_t *form = data;
 
-    off_t                     seen;
-    ngx_http_sluice_file_t   *file;
-    ngx_http_sluice_store_t  *store;
+    ngx_http_sluice_file_t  *file;
 
     file = form->file;
     if (file == NULL) {
         return 0;
     }
 
-    seen = file->size;
     file->size += len;
     ngx_http_sluice_count(received_bytes, len);
 
     if (form->part == NULL) {
-        return 0;
+        return form->failed ? ngx_http_sluice_part_failed(form) : 0;
     }
 
     if (file->size > form->max_file_size) {
@@ -204,27 +203,98 @@ ngx_http_sluice_part_data(void *data, const char *bytes, size_t len)
         return 0;
     }
 
-    /* storing them may move them */
+    /* storing may move them */
     if (!EVP_DigestUpdate(form->sha256, bytes, len)) {
         return 1;
     }
 
-    store = &form->part->store;
+    return (ngx_http_sluice_part_store(form, (u_char *) bytes, len)
+            == NGX_ERROR)
+           ? 1 : 0;
+}
 
-    if (ngx_http_sluice_store_append(store, (u_char *) bytes, len)
-        != NGX_OK)
+
+/* Of a chunk; a file that isn't larger goes whole. */
+static size_t
+ngx_http_sluice_part_most(ngx_http_sluice_form_t *form)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = form->upload.slcf;
+
+    if (slcf->chunks == NULL || (off_t) slcf->chunk_now > form->max_file_size)
     {
-        return 1;
+        return (size_t) form->max_file_size;
     }
 
-    if (file->size >= SLUICE_SNIFF_BYTES && seen < SLUICE_SNIFF_BYTES
-        && ngx_http_sluice_part_sniff(form, store->data, SLUICE_SNIFF_BYTES)
-           != NGX_OK)
-    {
-        return 0;
+    return slcf->chunk_now;
+}
+
+
+/* NGX_DECLINED: the file has been refused. */
+static ngx_int_t
+ngx_http_sluice_part_store(ngx_http_sluice_form_t *form, const u_char *bytes,
+    size_t len)
+{
+    size_t                    n;
+    ngx_http_sluice_part_t   *part;
+    ngx_http_sluice_store_t  *store;
+
+    part = form->part;
+
+    while (len > 0) {
+
+        store = &part->chunk->store;
+
+        /* only now it is known that more comes */
+        if (store->len == part->most) {
+
+            if (ngx_http_sluice_chunk_send(form, 0) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        n = ngx_min(len, part->most - store->len);
+
+        if (ngx_http_sluice_store_append(store, bytes, n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        bytes += n;
+        len -= n;
+
+        if (form->file->type == NULL && store->len >= SLUICE_SNIFF_BYTES
+            && ngx_http_sluice_part_sniff(form, store->data,
+                                          SLUICE_SNIFF_BYTES)
+               != NGX_OK)
+        {
+            return NGX_DECLINED;
+        }
     }
 
-    return 0;
+    return NGX_OK;
+}
+
+
+/*
+ * A chunk could not be stored, so the upload is a 503 in any case.  What is
+ * left of the file may be a hundred gigabytes.
+ */
+static int
+ngx_http_sluice_part_failed(ngx_http_sluice_form_t *form)
+{
+    ngx_http_sluice_upload_t  *up;
+
+    up = &form->upload;
+
+    up->status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    up->slug = "unavailable";
+    up->title = "Files could not be stored";
+    ngx_str_set(&up->detail, "A part of a large file could not be stored.");
+
+    return 1;
 }
 
 
@@ -295,8 +365,8 @@ ngx_http_sluice_part_end(void *data)
         return 0;
     }
 
-    if (file->size < SLUICE_SNIFF_BYTES
-        && ngx_http_sluice_part_sniff(form, form->part->store.data,
+    if (file->type == NULL
+        && ngx_http_sluice_part_sniff(form, form->part->chunk->store.data,
                                       (size_t) file->size)
            != NGX_OK)
     {
@@ -304,7 +374,9 @@ ngx_http_sluice_part_end(void *data)
         return 0;
     }
 
-    if (ngx_http_sluice_part_send(form) != NGX_OK) {
+    if (ngx_http_sluice_part_hash(form) != NGX_OK
+        || ngx_http_sluice_part_send(form) != NGX_OK)
+    {
         return 1;
     }
 
@@ -316,17 +388,12 @@ ngx_http_sluice_part_end(void *data)
 
 
 static ngx_int_t
-ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
+ngx_http_sluice_part_hash(ngx_http_sluice_form_t *form)
 {
     u_char                   digest[EVP_MAX_MD_SIZE];
-    int64_t                  now;
-    ngx_http_sluice_msg_t   *msg;
-    ngx_http_sluice_part_t  *part;
     ngx_http_sluice_file_t  *file;
 
-    part = form->part;
     file = form->file;
-    msg = &part->msg;
 
     if (!EVP_DigestFinal_ex(form->sha256, digest, NULL)) {
         return NGX_ERROR;
@@ -335,22 +402,53 @@ ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
     (void) ngx_hex_dump(file->sha256, digest, SLUICE_SHA256_LEN);
     file->hashed = 1;
 
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
+{
+    int64_t                  now;
+    ngx_http_sluice_msg_t   *msg;
+    ngx_http_sluice_part_t  *part;
+
+    part = form->part;
+    msg = &part->first.msg;
+
+    if (part->chunks != NULL) {
+
+        if (ngx_http_sluice_chunk_send(form, 1) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_queue_insert_tail(&form->upload.sent, &part->queue);
+
+        return NGX_OK;
+    }
+
     now = ngx_http_sluice_record_now();
 
-    msg->headers = ngx_http_sluice_part_headers(form, now);
+    msg->headers = ngx_http_sluice_part_headers(form, SLUICE_TYPE_FILE, now,
+                                                NGX_HTTP_SLUICE_PART_WHOLE);
     if (msg->headers == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_http_sluice_store_close(&part->store);
+    if (ngx_http_sluice_part_whole(form, msg->headers) != NGX_OK) {
+        ngx_http_sluice_kafka_headers_free(msg->headers);
+        return NGX_ERROR;
+    }
 
-    ngx_memcpy(part->key, file->sha256, SLUICE_SHA256_HEX);
+    ngx_http_sluice_store_close(&part->first.store);
+
+    ngx_memcpy(part->key, form->file->sha256, SLUICE_SHA256_HEX);
 
     msg->topic = form->upload.slcf->topic;
     msg->key = part->key;
     msg->key_len = SLUICE_SHA256_HEX;
-    msg->value = part->store.data;
-    msg->len = part->store.len;
+    msg->value = part->first.store.data;
+    msg->len = part->first.store.len;
     msg->time_ms = now;
     msg->done = ngx_http_sluice_part_done;
 
@@ -362,18 +460,17 @@ ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
 }
 
 
-static ngx_http_sluice_headers_t *
-ngx_http_sluice_part_headers(ngx_http_sluice_form_t *form, int64_t now)
+ngx_http_sluice_headers_t *
+ngx_http_sluice_part_headers(ngx_http_sluice_form_t *form, const char *type,
+    int64_t now, size_t n)
 {
-    u_char                      size[NGX_OFF_T_LEN];
     ngx_http_sluice_file_t     *file;
     ngx_http_sluice_headers_t  *h;
 
     file = form->file;
 
-    h = ngx_http_sluice_record_common(&form->upload, SLUICE_TYPE_FILE,
-                                      file->number, now,
-                                      NGX_HTTP_SLUICE_PART_HEADERS);
+    h = ngx_http_sluice_record_common(&form->upload, type, file->number, now,
+                                      NGX_HTTP_SLUICE_PART_HEADERS + n);
     if (h == NULL) {
         return NULL;
     }
@@ -384,19 +481,37 @@ ngx_http_sluice_part_headers(ngx_http_sluice_form_t *form, int64_t now)
                                    (u_char *) file->type,
                                    (u_char *) file->type
                                    + ngx_strlen(file->type))
-        || ngx_http_sluice_record_add(h, SLUICE_H_SHA256, file->sha256,
-                                   file->sha256 + SLUICE_SHA256_HEX)
-        || ngx_http_sluice_record_add(h, SLUICE_H_SIZE, size,
-                                   ngx_sprintf(size, "%O", file->size))
         || ngx_http_sluice_record_add(h, SLUICE_H_FIELD, file->field.data,
-                                   file->field.data + file->field.len)
-        || ngx_http_sluice_part_fields(form, h))
+                                   file->field.data + file->field.len))
     {
         ngx_http_sluice_kafka_headers_free(h);
         return NULL;
     }
 
     return h;
+}
+
+
+ngx_int_t
+ngx_http_sluice_part_whole(ngx_http_sluice_form_t *form,
+    ngx_http_sluice_headers_t *h)
+{
+    u_char                   size[NGX_OFF_T_LEN];
+    ngx_http_sluice_file_t  *file;
+
+    file = form->file;
+
+    if (ngx_http_sluice_record_add(h, SLUICE_H_SHA256, file->sha256,
+                                   file->sha256 + SLUICE_SHA256_HEX)
+        != NGX_OK
+        || ngx_http_sluice_record_add(h, SLUICE_H_SIZE, size,
+                                      ngx_sprintf(size, "%O", file->size))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_part_fields(form, h);
 }
 
 
@@ -433,7 +548,7 @@ ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
 }
 
 
-/* The report, or that there will be none. */
+/* The report of a file that went whole, or that there will be none. */
 static void
 ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result)
@@ -456,6 +571,16 @@ ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
         return;
     }
 
+    ngx_http_sluice_part_settle(up, file, result);
+
+    up->reported(up);
+}
+
+
+void
+ngx_http_sluice_part_settle(ngx_http_sluice_upload_t *up,
+    ngx_http_sluice_file_t *file, ngx_http_sluice_result_e result)
+{
     switch (result) {
 
     case NGX_HTTP_SLUICE_DELIVERED:
@@ -480,8 +605,6 @@ ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
         up->unavailable = 1;
         break;
     }
-
-    up->reported(up);
 }
 
 
@@ -490,16 +613,35 @@ static void
 ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason)
 {
+<<<<<<< ours
     ngx_http_sluice_part_reject(&form->upload, form->file, reason);
+=======
+    ngx_http_sluice_part_t  *part;
+>>>>>>> theirs
 
-    ngx_http_sluice_part_free(form->part);
+    part = form->part;
     form->part = NULL;
+
+    ngx_http_sluice_part_reject(form->file, reason);
+
+    if (part->chunks != NULL) {
+        ngx_http_sluice_chunk_abort(part);
+        return;
+    }
+
+    ngx_http_sluice_part_free(part);
 }
 
 
+<<<<<<< ours
 static void
 ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason)
+=======
+void
+ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
+    ngx_http_sluice_reason_e reason)
+>>>>>>> theirs
 {
     file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
     file->reason = reason;
@@ -524,8 +666,10 @@ void
 ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
 {
     ngx_queue_t               *q;
+    ngx_http_sluice_file_t    *file;
     ngx_http_sluice_part_t    *part;
     ngx_http_sluice_upload_t  *up;
+    ngx_http_sluice_result_e   result;
 
     up = &form->upload;
 
@@ -535,26 +679,45 @@ ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
         ngx_queue_remove(q);
 
         part = ngx_queue_data(q, ngx_http_sluice_part_t, queue);
+        file = part->file;
         part->upload = NULL;
-        up->unavailable = 1;
+        result = NGX_HTTP_SLUICE_UNKNOWN;
 
+        if (part->chunks != NULL) {
+            result = ngx_http_sluice_chunk_detach(part);
+
+<<<<<<< ours
         if (ngx_http_sluice_kafka_cancel(&part->msg) == NGX_OK) {
             ngx_http_sluice_part_reject(up, part->file,
                                         NGX_HTTP_SLUICE_UNAVAILABLE);
+=======
+        } else if (ngx_http_sluice_kafka_cancel(&part->first.msg) == NGX_OK) {
+            result = NGX_HTTP_SLUICE_REFUSED;
+>>>>>>> theirs
             ngx_http_sluice_part_free(part);
-            continue;
         }
 
-        part->file->status = NGX_HTTP_SLUICE_FILE_UNKNOWN;
-        ngx_http_sluice_count(unknown, 1);
+        ngx_http_sluice_part_settle(up, file, result);
     }
 }
 
 
-static void
+void
 ngx_http_sluice_part_free(ngx_http_sluice_part_t *part)
 {
-    ngx_http_sluice_store_free(&part->store);
+    if (part->chunks != NULL) {
+
+        if (part->chunks->mark != NULL) {
+            ngx_http_sluice_kafka_headers_free(part->chunks->mark);
+        }
+
+        ngx_free(part->chunks);
+    }
+
+    /* the one that arrives, or the only one */
+    if (part->chunk != NULL) {
+        ngx_http_sluice_chunk_free(part->chunk);
+    }
 
     ngx_free(part);
 }

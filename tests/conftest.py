@@ -2,7 +2,8 @@
 
 kafka, redis, postgres   running services (tests.stack classes); a test that
                          harms one puts it back as it was
-topic                    a fresh topic with 4 partitions, NAME.late, NAME.dead
+topic                    a fresh topic with 4 partitions, and NAME.chunks,
+                         NAME.late, NAME.dead
 dsn                      a fresh database with the newest schema
 nginx(server=..., ...)   starts nginx; see stack.nginx.Nginx
 nginx_test(server=...)   (status, output) of nginx -t

@@ -75,7 +75,7 @@ def topics(name, replicas, **over):
         config["min.insync.replicas"] = str(min(
             int(config["min.insync.replicas"]), max(1, replicas - 1)))
         topic = section.replace("uploads", name, 1)
-        if topic == name:
+        if topic in (name, name + ".chunks"):
             config.update(over)
         found.append((topic, partitions, config))
     return found

@@ -237,12 +237,13 @@ class Kafka:
 
     def create_uploads(self, name, partitions=None, **over):
         """The topics of a pipeline, as conf/topics.conf has them: name,
-        name.late, name.dead.  over: settings of the first, _ for a dot."""
+        name.chunks, name.late, name.dead.  over: settings of the first two, _
+        for a dot; partitions: theirs."""
         over = {k.replace("_", "."): v for k, v in over.items()}
         for topic, n, config in conf.topics(name, self.replicas, **over):
             self.create_topic(
-                topic, partitions if partitions and topic == name else n,
-                config)
+                topic, partitions if partitions
+                and topic in (name, name + ".chunks") else n, config)
         return name
 
     def in_sync(self, topic):
