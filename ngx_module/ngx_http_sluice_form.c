@@ -76,6 +76,7 @@ ngx_http_sluice_form_open(ngx_http_sluice_upload_t *up)
     sluice_multipart_str_t   boundary;
 
     rc = -1;
+    why = "";
     header = up->request->headers_in.content_type;
 
     if (header != NULL) {
