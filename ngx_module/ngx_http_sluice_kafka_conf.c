@@ -40,7 +40,7 @@ typedef struct {
 /* Ours unless the block says otherwise. */
 static const ngx_http_sluice_property_t  ngx_http_sluice_kafka_ours[] = {
     { "client.id", "sluice" },
-    { "linger.ms", "1" },
+    { "linger.ms", "0.5" },
     { "socket.nagle.disable", "true" },
     { "socket.timeout.ms", "15000" },
     { "reconnect.backoff.max.ms", "2000" },
