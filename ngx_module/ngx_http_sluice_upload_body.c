@@ -20,6 +20,9 @@
 /* received or copied at once: it is still in the cache when it is fed */
 #define NGX_HTTP_SLUICE_UPLOAD_PIECE  131072
 
+/* a body of this size is read although parts that arrive fill their budget */
+#define NGX_HTTP_SLUICE_UPLOAD_SMALL  16384
+
 /* fed before the worker looks at other connections again */
 #define NGX_HTTP_SLUICE_UPLOAD_TURN   1048576
 
@@ -425,11 +428,14 @@ ngx_http_sluice_upload_paused(ngx_http_sluice_upload_t *up)
  * Whether reading must stop for now.  Once uploads are held back, both
  * budgets have to fall to three quarters before any goes on, or they would
  * change places for every report.  What is given to Kafka always drains; what
- * is still arriving does not, so the oldest upload may finish its part.
+ * is still arriving does not, so the oldest upload may finish its part.  A
+ * small one takes no more than its connection does, and need not wait for
+ * clients that never come to an end.
  */
 static ngx_uint_t
 ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
 {
+    off_t                         length;
     ngx_uint_t                    quarters;
     ngx_http_sluice_main_conf_t  *smcf;
 
@@ -441,6 +447,12 @@ ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
     }
 
     if (smcf->partial_used < (size_t) smcf->partial / 4 * quarters) {
+        return 0;
+    }
+
+    length = up->request->headers_in.content_length_n;
+
+    if (length >= 0 && length <= NGX_HTTP_SLUICE_UPLOAD_SMALL) {
         return 0;
     }
 

@@ -165,7 +165,7 @@ def test_clients_that_stop_before_the_end_do_not_take_all_memory(
     stuck = Stuck(n, STUCK, h2)
     until(lambda: held(n) >= 20, 60)
 
-    # others: what comes in one read is taken, a larger form waits its turn
+    # others: a small form is taken, a larger one waits its turn
     assert send(n, b"GET /alive HTTP/1.0\r\n\r\n").body == b"yes"
     assert post(n, SMALL).status == 202
     unavailable(post(n, form(part(png(FILE, 1)), part(png(FILE, 2)))))
@@ -185,7 +185,7 @@ def test_clients_that_stop_before_the_end_do_not_take_all_memory(
 
 def test_uploads_go_on_when_those_that_are_stuck_are_cut(front, until):
     """client_body_timeout ends those whose file has stopped."""
-    n = front(body="2s")
+    n = front(ack="60s", body="2s")
     pid, = n.workers()
     files = fds(pid)
     stuck = Stuck(n, STUCK // 2)

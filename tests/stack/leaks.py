@@ -57,7 +57,7 @@ class LeakNginx(Nginx):
         env = super().environment()
         env["ASAN_OPTIONS"] = env["ASAN_OPTIONS"].replace(
             "detect_leaks=0", "detect_leaks=1") \
-            + ":fast_unwind_on_malloc=0:malloc_context_size=30"
+            + ":fast_unwind_on_malloc=0:malloc_context_size=30:exitcode=0"
         env["LD_PRELOAD"] += ":" + keep_loaded(self.dir)
         return env
 
