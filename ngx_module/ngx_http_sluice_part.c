@@ -38,12 +38,8 @@ static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
 static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason);
-<<<<<<< ours
 static void ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason);
-static void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
-=======
->>>>>>> theirs
 
 
 ngx_int_t
@@ -613,16 +609,12 @@ static void
 ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_reason_e reason)
 {
-<<<<<<< ours
-    ngx_http_sluice_part_reject(&form->upload, form->file, reason);
-=======
     ngx_http_sluice_part_t  *part;
->>>>>>> theirs
 
     part = form->part;
     form->part = NULL;
 
-    ngx_http_sluice_part_reject(form->file, reason);
+    ngx_http_sluice_part_reject(&form->upload, form->file, reason);
 
     if (part->chunks != NULL) {
         ngx_http_sluice_chunk_abort(part);
@@ -633,15 +625,9 @@ ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
 }
 
 
-<<<<<<< ours
 static void
 ngx_http_sluice_part_reject(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_file_t *file, ngx_http_sluice_reason_e reason)
-=======
-void
-ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
-    ngx_http_sluice_reason_e reason)
->>>>>>> theirs
 {
     file->status = NGX_HTTP_SLUICE_FILE_REJECTED;
     file->reason = reason;
@@ -686,14 +672,8 @@ ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
         if (part->chunks != NULL) {
             result = ngx_http_sluice_chunk_detach(part);
 
-<<<<<<< ours
-        if (ngx_http_sluice_kafka_cancel(&part->msg) == NGX_OK) {
-            ngx_http_sluice_part_reject(up, part->file,
-                                        NGX_HTTP_SLUICE_UNAVAILABLE);
-=======
         } else if (ngx_http_sluice_kafka_cancel(&part->first.msg) == NGX_OK) {
             result = NGX_HTTP_SLUICE_REFUSED;
->>>>>>> theirs
             ngx_http_sluice_part_free(part);
         }
 

@@ -63,8 +63,6 @@ ngx_http_sluice_headers_t *ngx_http_sluice_part_headers(
     ngx_http_sluice_form_t *form, const char *type, int64_t now, size_t n);
 ngx_int_t ngx_http_sluice_part_whole(ngx_http_sluice_form_t *form,
     ngx_http_sluice_headers_t *h);
-void ngx_http_sluice_part_reject(ngx_http_sluice_file_t *file,
-    ngx_http_sluice_reason_e reason);
 void ngx_http_sluice_part_settle(ngx_http_sluice_upload_t *up,
     ngx_http_sluice_file_t *file, ngx_http_sluice_result_e result);
 void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
