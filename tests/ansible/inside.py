@@ -127,7 +127,7 @@ def main():
         json.dump({
             "sluice_kafka": {"bootstrap.servers": kafka.bootstrap},
             "sluice_topics_overrides": [
-                s + ":" + v for s in ("", ".late", ".dead")
+                s + ":" + v for s in ("", ".chunks", ".late", ".dead")
                 for v in ("replication=1", "min.insync.replicas=1")],
             "sluice_page_path": "/send",
             "sluice_public_url": "http://127.0.0.1",

@@ -6,9 +6,9 @@ usage: topics.py [--topic NAME] [--set SUFFIX:KEY=VALUE]... [--check]
 
 TOPICS.CONF is conf/topics.conf.  PROPERTIES are librdkafka's, one key=value a
 line; they come by stdin because a password may be among them.  --set changes
-one value of the file (SUFFIX is "", ".late" or ".dead"); an empty VALUE leaves
-the setting to the broker.  Settings that the file doesn't name are left as
-they are; partitions are added, never taken away.
+one value of the file (SUFFIX is "", ".chunks", ".late" or ".dead"); an empty
+VALUE leaves the setting to the broker.  Settings that the file doesn't name
+are left as they are; partitions are added, never taken away.
 
 Prints a line for each change, none when there is nothing to do.  --check only
 prints.
