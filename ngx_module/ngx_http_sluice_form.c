@@ -165,6 +165,8 @@ ngx_http_sluice_form_begin(void *data, const sluice_multipart_part_t *head)
 {
     ngx_http_sluice_form_t *form = data;
 
+    ngx_http_sluice_count(stars, head->has_filename_star);
+
     if (head->has_filename || head->has_filename_star) {
         return ngx_http_sluice_part_begin(form, head);
     }

@@ -69,6 +69,7 @@ typedef struct {
     uint64_t  resent;                     /* messages */
     uint64_t  timeouts;                   /* uploads answered by deadline */
     uint64_t  slow;                       /* uploads cut by sluice_min_rate */
+    uint64_t  stars;                      /* parts with a filename* */
 
     /* gauges */
     uint64_t  open;                       /* uploads without an answer */

@@ -69,6 +69,14 @@ static const ngx_http_sluice_scrape_row_t  ngx_http_sluice_scrape_counters[] =
       "Uploads answered because sluice_ack_timeout was over.",
       offsetof(ngx_http_sluice_metrics_t, timeouts) },
 
+    { "sluice_slow_uploads",
+      "Uploads cut because of sluice_min_rate.",
+      offsetof(ngx_http_sluice_metrics_t, slow) },
+
+    { "sluice_filename_star",
+      "Parts with a filename*, which forms may not have.",
+      offsetof(ngx_http_sluice_metrics_t, stars) },
+
     { "sluice_received_bytes",
       "Bytes of files and events, also of rejected ones.",
       offsetof(ngx_http_sluice_metrics_t, received_bytes) },

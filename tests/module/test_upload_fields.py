@@ -18,6 +18,7 @@ location = /upload {
     sluice_field "the owner" x-owner;
     sluice_field "a b/c";
 }
+location = /metrics { sluice_metrics; }
 location = /limits {
     sluice_upload main topic=@TOPIC@;
     sluice_max_parts 4;
@@ -140,6 +141,15 @@ def test_parts_of_any_kind_are_counted(front, kafka, topic):
     told(post(front, form(*parts, text("x")), path="/limits"),
          "sluice_max_parts")
     told(post(front, form(*[text("x")] * 1001)), "sluice_max_parts")
+
+
+def test_parts_with_a_filename_star_are_counted(front, until):
+    star = part(png(100), filename=None).replace(
+        b'name="file"', b"name=\"file\"; filename*=UTF-8''a.png")
+    reply = post(front, form(star, part(png(100)), star))
+    assert [s for _, s in reply.states()] == ["accepted"] * 3
+    until(lambda: b"sluice_filename_star_total 2\n" in send(
+        front, b"GET /metrics HTTP/1.0\r\n\r\n").body, 20)
 
 
 def test_part_headers_are_limited_one_by_one_and_together(front):

@@ -7,7 +7,7 @@ import pytest
 
 from test_upload_kafka import Waiting, frozen  # noqa: F401: a fixture
 from upload_forms import (H2, connect, fds, form, head, part, png, post,
-                          read_reply)
+                          read_reply, send)
 
 HTTP = """
 sluice_kafka main {
@@ -20,6 +20,7 @@ location = /upload {
     sluice_ack_timeout 60s;
     sluice_min_rate %s;
 }
+location = /metrics { sluice_metrics; }
 """
 
 
@@ -54,6 +55,8 @@ def test_a_client_below_the_rate_is_cut_with_408(nginx, topic, until, first):
 
     assert " 408 " in open(front.access_log).read()
     assert "client too slow upload=" in front.errors()
+    until(lambda: b"sluice_slow_uploads_total 1\n" in send(
+        front, b"GET /metrics HTTP/1.0\r\n\r\n").body, 20)
     until(lambda: fds(pid) <= before, 30)
     assert post(front, form(part(png(1000)))).status == 202
 
