@@ -493,7 +493,8 @@ void ngx_http_sluice_store_free(ngx_http_sluice_store_t *store);
  * common() begins a record's headers with what all of an upload's records
  * have: CloudEvents' own, the customer, traceparent, the idempotency key and
  * what sluice_header adds; n more are to come.  number is the one in ce_id.
- * add() leaves out what is empty.  NULL, NGX_ERROR: no memory.
+ * add() leaves out what is empty, fields() adds what sluice_field has kept; its
+ * values are clean, or NULL.  NULL, NGX_ERROR: no memory.
  *
  * text() makes a client's words fit for a header, at most max bytes, in the
  * pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN; now() is in ms
@@ -504,6 +505,8 @@ ngx_http_sluice_headers_t *ngx_http_sluice_record_common(
     int64_t now, size_t n);
 ngx_int_t ngx_http_sluice_record_add(ngx_http_sluice_headers_t *headers,
     const char *name, const u_char *value, const u_char *end);
+ngx_int_t ngx_http_sluice_record_fields(ngx_http_sluice_headers_t *headers,
+    ngx_array_t *fields, ngx_str_t *values);
 ngx_int_t ngx_http_sluice_record_text(ngx_pool_t *pool, ngx_str_t *dst,
     size_t max, const char *src, size_t len);
 void ngx_http_sluice_record_uuid(ngx_http_sluice_main_conf_t *smcf,

@@ -32,8 +32,6 @@ static size_t ngx_http_sluice_part_most(ngx_http_sluice_form_t *form);
 static int ngx_http_sluice_part_failed(ngx_http_sluice_form_t *form);
 static ngx_int_t ngx_http_sluice_part_hash(ngx_http_sluice_form_t *form);
 static ngx_int_t ngx_http_sluice_part_send(ngx_http_sluice_form_t *form);
-static ngx_int_t ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
-    ngx_http_sluice_headers_t *h);
 static void ngx_http_sluice_part_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
 static void ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
@@ -507,40 +505,8 @@ ngx_http_sluice_part_whole(ngx_http_sluice_form_t *form,
         return NGX_ERROR;
     }
 
-    return ngx_http_sluice_part_fields(form, h);
-}
-
-
-/* sluice_field: what text fields before this file have said. */
-static ngx_int_t
-ngx_http_sluice_part_fields(ngx_http_sluice_form_t *form,
-    ngx_http_sluice_headers_t *h)
-{
-    ngx_str_t                *value;
-    ngx_uint_t                i;
-    ngx_array_t              *fields;
-    ngx_http_sluice_field_t  *field;
-
-    value = form->values;
-    if (value == NULL) {
-        return NGX_OK;
-    }
-
-    fields = form->upload.slcf->fields;
-    field = fields->elts;
-
-    for (i = 0; i < fields->nelts; i++) {
-
-        if (ngx_http_sluice_record_add(h, (char *) field[i].header.data,
-                                       value[i].data,
-                                       value[i].data + value[i].len)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    return ngx_http_sluice_record_fields(h, form->upload.slcf->fields,
+                                         form->values);
 }
 
 

@@ -235,6 +235,34 @@ ngx_http_sluice_record_number(u_char *p, ngx_uint_t number)
 }
 
 
+/* What the form's text fields have said, by what sluice_field names. */
+ngx_int_t
+ngx_http_sluice_record_fields(ngx_http_sluice_headers_t *headers,
+    ngx_array_t *fields, ngx_str_t *values)
+{
+    ngx_uint_t                i;
+    ngx_http_sluice_field_t  *field;
+
+    if (values == NULL) {
+        return NGX_OK;
+    }
+
+    field = fields->elts;
+
+    for (i = 0; i < fields->nelts; i++) {
+
+        if (ngx_http_sluice_record_str(headers, (char *) field[i].header.data,
+                                       &values[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* RFC 9562 5.7: ms since the epoch, then 74 random bits. */
 void
 ngx_http_sluice_record_uuid(ngx_http_sluice_main_conf_t *smcf, u_char *text,
