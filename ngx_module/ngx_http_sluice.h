@@ -76,6 +76,8 @@ typedef struct {
     ngx_queue_t               reading;      /* uploads whose body arrives */
     ngx_queue_t               held;         /* of these, those held back */
     ngx_event_t               resume;       /* posted when bytes came free */
+    ngx_queue_t               asking;       /* requests for health */
+    ngx_event_t               told;         /* posted when brokers were asked */
     ngx_event_t               rate;         /* looks for slow clients */
     ngx_msec_t                rate_last;    /* when it did */
     ngx_queue_t              *rate_next;    /* in reading, while it does */
@@ -129,6 +131,8 @@ typedef struct {
     unsigned                   events:1;    /* sluice_produce */
     ngx_http_sluice_drain_t   *drain;       /* NULL: none */
     unsigned                   off:1;       /* takes uploads, but not now */
+    ngx_array_t               *health;      /* ngx_http_sluice_kafka_t *;
+                                               NULL: no sluice_health here */
 
     u_char                    *conf_file;   /* where the topic is named */
     ngx_uint_t                 conf_line;
@@ -570,6 +574,8 @@ char *ngx_http_sluice_kafka_block(ngx_conf_t *cf, ngx_command_t *cmd,
  */
 ngx_http_sluice_topic_t *ngx_http_sluice_kafka_topic(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *block, ngx_str_t *name);
+ngx_http_sluice_kafka_t *ngx_http_sluice_kafka_named(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
 ngx_int_t ngx_http_sluice_kafka_check(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 void ngx_http_sluice_kafka_need(ngx_http_sluice_topic_t *topic,
@@ -586,6 +592,13 @@ void ngx_http_sluice_kafka_exit(ngx_http_sluice_main_conf_t *smcf);
 ngx_uint_t ngx_http_sluice_kafka_ready(ngx_http_sluice_topic_t *topic);
 
 ngx_str_t *ngx_http_sluice_kafka_name(ngx_http_sluice_kafka_t *kafka);
+
+/*
+ * NGX_OK when a broker was heard of within seconds, NGX_ERROR when one should
+ * have been, NGX_AGAIN when the brokers are being asked (smcf->told is posted
+ * in the end), NGX_DECLINED when no location uses the block.
+ */
+ngx_int_t ngx_http_sluice_kafka_health(ngx_http_sluice_kafka_t *kafka);
 
 ngx_http_sluice_headers_t *ngx_http_sluice_kafka_headers(size_t n);
 ngx_int_t ngx_http_sluice_kafka_header(ngx_http_sluice_headers_t *headers,
@@ -629,7 +642,8 @@ char *ngx_http_sluice_origin_set(ngx_conf_t *cf, ngx_command_t *cmd,
  * sends 303 to sluice_redirect when a page posted a form; NGX_DECLINED when
  * none did, or the value can't be sent.
  *
- * send() sends a body of any type; body becomes the answer's.
+ * reply_problem() is problem() with more members, as JSON without braces, or
+ * NULL.  send() sends a body of any type; body becomes the answer's.
  *
  * add() puts a header into the answer, get() finds one of the request's; the
  * first of several.  quality() is the q of a type that an Accept header names,
@@ -643,6 +657,9 @@ ngx_int_t ngx_http_sluice_json(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_sluice_reply_upload(ngx_http_sluice_upload_t *up,
     ngx_str_t *members);
 ngx_int_t ngx_http_sluice_reply_redirect(ngx_http_sluice_upload_t *up);
+ngx_int_t ngx_http_sluice_reply_problem(ngx_http_request_t *r,
+    ngx_uint_t status, const char *slug, const char *title,
+    ngx_str_t *detail, ngx_uint_t retry_after, ngx_str_t *members);
 ngx_int_t ngx_http_sluice_reply_send(ngx_http_request_t *r, ngx_uint_t status,
     const char *type, ngx_str_t *body);
 ngx_int_t ngx_http_sluice_reply_add(ngx_http_request_t *r, const char *name,

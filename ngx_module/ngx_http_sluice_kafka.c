@@ -451,6 +451,8 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
 
     /* what was thought of the brokers was the old one's experience */
     kafka->suspect = 0;
+    kafka->silent = 0;
+    kafka->was_heard = 0;
     kafka->down = 0;
 
     ngx_http_sluice_kafka_gates_reset(kafka);

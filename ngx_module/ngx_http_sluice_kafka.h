@@ -45,6 +45,8 @@ struct ngx_http_sluice_kafka_s {
     ngx_event_t                   probe;      /* next look for a broker */
     ngx_event_t                   describe;   /* next look at the topics */
     ngx_msec_t                    backoff;
+    ngx_msec_t                    heard;      /* when a broker last answered */
+    ngx_msec_t                    probed;     /* when last asked */
     ngx_uint_t                    failures;   /* since the last delivery */
     ngx_uint_t                    generation; /* producers given up */
     size_t                        batch;      /* most it may be; 0: as set */
@@ -52,6 +54,8 @@ struct ngx_http_sluice_kafka_s {
     unsigned                      size_set:1;
     unsigned                      suspect:1;  /* all brokers seen down */
     unsigned                      down:1;     /* and none could be asked */
+    unsigned                      silent:1;   /* the last question was in vain */
+    unsigned                      was_heard:1;
     unsigned                      renewing:1; /* as soon as all is reported */
     unsigned                      exiting:1;
     unsigned                      closing:1;  /* nothing is taken any more */

@@ -24,8 +24,6 @@ static char *ngx_http_sluice_kafka_defaults(ngx_conf_t *cf,
     ngx_http_sluice_kafka_t *kafka);
 static char *ngx_http_sluice_kafka_trial(ngx_conf_t *cf,
     ngx_http_sluice_kafka_t *kafka);
-static ngx_http_sluice_kafka_t *ngx_http_sluice_kafka_named(ngx_conf_t *cf,
-    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
 static ngx_http_sluice_topic_t *ngx_http_sluice_kafka_topic_named(
     ngx_conf_t *cf, ngx_http_sluice_kafka_t *kafka, ngx_str_t *name);
 static void ngx_http_sluice_kafka_conf_free(void *data);
@@ -326,7 +324,7 @@ ngx_http_sluice_kafka_trial(ngx_conf_t *cf, ngx_http_sluice_kafka_t *kafka)
 }
 
 
-static ngx_http_sluice_kafka_t *
+ngx_http_sluice_kafka_t *
 ngx_http_sluice_kafka_named(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name)
 {

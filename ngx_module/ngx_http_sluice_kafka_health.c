@@ -13,6 +13,10 @@
 #include "ngx_http_sluice_kafka.h"
 
 #define NGX_HTTP_SLUICE_KAFKA_PROBE  1000            /* ms */
+#define NGX_HTTP_SLUICE_KAFKA_FRESH  5000
+
+
+static void ngx_http_sluice_kafka_heard(ngx_http_sluice_kafka_t *kafka);
 
 
 ngx_uint_t
@@ -50,12 +54,50 @@ ngx_http_sluice_kafka_works(ngx_http_sluice_kafka_t *kafka)
 
     kafka->failures = 0;
     kafka->backoff = 0;
+
+    ngx_http_sluice_kafka_heard(kafka);
+}
+
+
+/* A broker answered, whatever it was. */
+static void
+ngx_http_sluice_kafka_heard(ngx_http_sluice_kafka_t *kafka)
+{
+    kafka->heard = ngx_current_msec;
+    kafka->was_heard = 1;
     kafka->suspect = 0;
+    kafka->silent = 0;
 
     if (kafka->down) {
         kafka->down = 0;
         ngx_http_sluice_kafka_tell(kafka);
     }
+}
+
+
+ngx_int_t
+ngx_http_sluice_kafka_health(ngx_http_sluice_kafka_t *kafka)
+{
+    if (kafka->topics.nelts == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (kafka->producer == NULL || kafka->down || kafka->silent) {
+        return NGX_ERROR;
+    }
+
+    if (kafka->was_heard && !kafka->suspect
+        && ngx_current_msec - kafka->heard < NGX_HTTP_SLUICE_KAFKA_FRESH)
+    {
+        return NGX_OK;
+    }
+
+    if (!kafka->producer->probing) {
+        kafka->probed = ngx_current_msec;
+        ngx_http_sluice_kafka_ask(kafka->producer, 1);
+    }
+
+    return NGX_AGAIN;
 }
 
 
@@ -169,6 +211,7 @@ ngx_http_sluice_kafka_probe(ngx_event_t *ev)
         return;
     }
 
+    kafka->probed = ngx_current_msec;
     ngx_http_sluice_kafka_ask(producer, 1);
 }
 
@@ -182,9 +225,11 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
     kafka = producer->kafka;
     producer->probing = 0;
 
-    if (producer != kafka->producer || !kafka->suspect) {
+    if (producer != kafka->producer) {
         return;
     }
+
+    ngx_post_event(&kafka->smcf->told, &ngx_posted_events);
 
     /* that the topics' settings may not be read is an answer too */
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -195,9 +240,24 @@ ngx_http_sluice_kafka_probed(ngx_http_sluice_producer_t *producer,
                           &kafka->name);
         }
 
-        kafka->suspect = 0;
-        kafka->down = 0;
-        ngx_http_sluice_kafka_tell(kafka);
+        ngx_http_sluice_kafka_heard(kafka);
+        return;
+    }
+
+    /* a delivery says more: it may have been one broker of several */
+    if (!kafka->suspect
+        && kafka->was_heard
+        && (ngx_msec_int_t) (kafka->heard - kafka->probed) > 0)
+    {
+        return;
+    }
+
+    kafka->silent = 1;
+
+    /* and the next question may go to another one, before uploads suffer */
+    if (!kafka->suspect) {
+        kafka->suspect = 1;
+        ngx_http_sluice_kafka_probe(&kafka->probe);
         return;
     }
 

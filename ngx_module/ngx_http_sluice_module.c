@@ -93,6 +93,13 @@ static ngx_command_t  ngx_http_sluice_module_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sluice_health"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_ANY,
+      ngx_http_sluice_health_set,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sluice_drain"),
       NGX_HTTP_SLUICE_ANY_CONF|NGX_CONF_TAKE1,
       ngx_http_sluice_drain_set,
@@ -317,6 +324,7 @@ ngx_http_sluice_module_init(ngx_cycle_t *cycle)
     }
 
     ngx_http_sluice_metrics_init(smcf->metrics);
+    ngx_http_sluice_health_init(smcf, cycle);
     ngx_http_sluice_upload_init(smcf, cycle);
     ngx_http_sluice_store_init(smcf, cycle);
     (void) ngx_http_sluice_part_init(smcf, cycle->log);

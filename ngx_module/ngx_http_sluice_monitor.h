@@ -41,6 +41,17 @@ ngx_uint_t ngx_http_sluice_drain_any(ngx_http_sluice_main_conf_t *smcf);
 char *ngx_http_sluice_scrape_set(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+
+/*
+ * ngx_http_sluice_health.c: the setter of sluice_health, and a worker's
+ * beginning.  smcf->told is posted when a block's brokers have answered, or
+ * failed to.
+ */
+char *ngx_http_sluice_health_set(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_sluice_health_init(ngx_http_sluice_main_conf_t *smcf,
+    ngx_cycle_t *cycle);
+
 #pragma GCC visibility pop
 
 #endif /* NGX_HTTP_SLUICE_MONITOR_H */

@@ -11,9 +11,6 @@
 #define NGX_HTTP_SLUICE_RETRY_AFTER  5       /* seconds */
 
 
-static ngx_int_t ngx_http_sluice_reply_problem(ngx_http_request_t *r,
-    ngx_uint_t status, const char *slug, const char *title,
-    ngx_str_t *detail, ngx_uint_t retry_after, ngx_str_t *members);
 static ngx_uint_t ngx_http_sluice_reply_html(ngx_http_request_t *r);
 
 
@@ -27,8 +24,7 @@ ngx_http_sluice_problem(ngx_http_request_t *r, ngx_uint_t status,
 }
 
 
-/* members: more of the object, as JSON; NULL for none. */
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_reply_problem(ngx_http_request_t *r, ngx_uint_t status,
     const char *slug, const char *title, ngx_str_t *detail,
     ngx_uint_t retry_after, ngx_str_t *members)
