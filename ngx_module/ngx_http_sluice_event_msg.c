@@ -6,12 +6,16 @@
  * and counting its outcome.  Does not answer: it tells the upload.
  *
  * Events are small and many, so each is one allocation: message, key and
- * value.
+ * value.  The value of a large one stays where it was received, as a file's
+ * bytes do.
  */
 
 #include "ngx_http_sluice_event.h"
 
 #define NGX_HTTP_SLUICE_EVENT_FIRST     1024
+
+/* one that is known to be larger has a store */
+#define NGX_HTTP_SLUICE_EVENT_SMALL     16384
 
 /* what librdkafka keeps of an event itself: a message and headers */
 #define NGX_HTTP_SLUICE_EVENT_OVERHEAD  1024
@@ -25,13 +29,17 @@ struct ngx_http_sluice_event_s {
     size_t                         len;     /* of the value, so far */
     size_t                         room;    /* for the value */
     size_t                         counted; /* in one of the budgets */
+    ngx_http_sluice_store_t        store;   /* counts itself */
     unsigned                       sent:1;  /* the budget is inflight */
+    unsigned                       stored:1;    /* the value is in store */
     u_char                         bytes[1];    /* key, then value */
 };
 
 
 static ngx_int_t ngx_http_sluice_event_grow(
     ngx_http_sluice_event_body_t *body, size_t len, int last);
+static ngx_uint_t ngx_http_sluice_event_large(
+    ngx_http_sluice_event_body_t *body, size_t len);
 static ngx_int_t ngx_http_sluice_event_send(
     ngx_http_sluice_event_body_t *body);
 static ngx_http_sluice_headers_t *ngx_http_sluice_event_headers(
@@ -75,7 +83,17 @@ ngx_http_sluice_event_bytes(void *data, const char *bytes, size_t len,
 
     event = body->event;
 
-    ngx_memcpy(event->bytes + body->key.len + seen, bytes, len);
+    if (!event->stored) {
+        ngx_memcpy(event->bytes + body->key.len + seen, bytes, len);
+
+    } else if (len > 0
+               && ngx_http_sluice_store_append(&event->store,
+                                               (u_char *) bytes, len)
+                  != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     event->len = seen + len;
 
     return last ? ngx_http_sluice_event_send(body) : NGX_OK;
@@ -84,38 +102,29 @@ ngx_http_sluice_event_bytes(void *data, const char *bytes, size_t len,
 
 /*
  * Makes the event, or makes it large enough for len bytes of value.  One that
- * came in one read gets what it needs.  For the others memory is doubled; or
- * is what the body will need, once an eighth of that has come: before, it
- * would be a client's mere word that fills the budget.
+ * came in one read gets what it needs, for others memory is doubled.
  */
 static ngx_int_t
 ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
     int last)
 {
-    off_t                     whole;
-    size_t                    room, doubled, counted;
+    size_t                    room, counted;
+    ngx_uint_t                stored;
     ngx_http_sluice_event_t  *event;
 
     event = body->event;
 
-    if (event != NULL && event->room >= len) {
+    if (event != NULL && (event->stored || event->room >= len)) {
         return NGX_OK;
     }
 
-    room = len;
-    whole = body->upload.request->headers_in.content_length_n;
+    stored = (event == NULL && ngx_http_sluice_event_large(body, len));
+    room = stored ? 0 : len;
 
-    if (!last) {
-        doubled = (event != NULL) ? event->room * 2
-                                  : NGX_HTTP_SLUICE_EVENT_FIRST;
-        room = ngx_max(len, doubled);
-
-        if (body->upload.slcf->split == SLUICE_EVENT_SPLIT_WHOLE
-            && (off_t) len <= whole && whole / 8 <= (off_t) len)
-        {
-            room = (size_t) whole;
-        }
-
+    if (!stored && !last) {
+        room = (event != NULL) ? event->room * 2
+                               : NGX_HTTP_SLUICE_EVENT_FIRST;
+        room = ngx_max(room, len);
         room = ngx_min(room, body->upload.slcf->max_event_size);
     }
 
@@ -132,6 +141,8 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
         ngx_memzero(event, sizeof(ngx_http_sluice_event_t));
         event->body = body;
         event->smcf = body->upload.smcf;
+        event->store.pool = &event->smcf->slabs;
+        event->stored = stored;
 
         if (body->key.len > 0) {
             ngx_memcpy(event->bytes, body->key.data, body->key.len);
@@ -147,6 +158,20 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
     body->event = event;
 
     return NGX_OK;
+}
+
+
+/* By its first bytes, and what the request says of the others. */
+static ngx_uint_t
+ngx_http_sluice_event_large(ngx_http_sluice_event_body_t *body, size_t len)
+{
+    if (len > NGX_HTTP_SLUICE_EVENT_SMALL) {
+        return 1;
+    }
+
+    return body->upload.slcf->split == SLUICE_EVENT_SPLIT_WHOLE
+           && body->upload.request->headers_in.content_length_n
+              > NGX_HTTP_SLUICE_EVENT_SMALL;
 }
 
 
@@ -171,6 +196,12 @@ ngx_http_sluice_event_send(ngx_http_sluice_event_body_t *body)
     msg->key_len = body->key.len;
     msg->value = event->bytes + body->key.len;
     msg->len = event->len;
+
+    if (event->stored) {
+        ngx_http_sluice_store_close(&event->store);
+        msg->value = event->store.data;
+    }
+
     msg->done = ngx_http_sluice_event_done;
 
     event->smcf->partial_used -= event->counted;
@@ -328,6 +359,10 @@ ngx_http_sluice_event_free(ngx_http_sluice_event_t *event)
     ngx_http_sluice_main_conf_t  *smcf;
 
     smcf = event->smcf;
+
+    if (event->stored) {
+        ngx_http_sluice_store_free(&event->store);
+    }
 
     if (event->sent) {
         smcf->inflight_used -= event->counted;
