@@ -523,7 +523,7 @@ sluice_slab_copy(sluice_slab_store_t *store, const unsigned char *bytes,
             return -1;
         }
 
-        if (store->slab != NULL) {
+        if (store->data != NULL) {
             memcpy(slab->last, store->data, store->len);
             sluice_slab_forget(store);
         }
