@@ -189,7 +189,8 @@ ngx_http_sluice_kafka_log(ngx_http_sluice_kafka_t *kafka,
     /* syslog's 0-7 are nginx's 1-8; the error events say it aloud */
     level = ngx_max(severity + 1, NGX_LOG_WARN);
 
-    if (kafka->suspect) {
+    /* in trouble that lasts it says the same each second */
+    if (kafka->suspect || kafka->failures > 1) {
         level = ngx_max(level, NGX_LOG_INFO);
     }
 
