@@ -374,7 +374,7 @@ struct ngx_http_sluice_form_s {
     unsigned                      in_text:1;
     unsigned                      failed:1; /* a chunk of the file at hand */
 
-    sluice_multipart_t            parser;   /* last: it is large */
+    sluice_multipart_t           *parser;
 };
 
 extern const sluice_multipart_events_t  ngx_http_sluice_form_events;

@@ -150,7 +150,14 @@ ngx_http_sluice_form_start(ngx_http_sluice_form_t *form,
         return rc;
     }
 
-    sluice_multipart_init(&form->parser, boundary, &limits, events, form);
+    /* by itself and not zeroed: what no header needs of it is never touched */
+    form->parser = ngx_palloc(form->upload.request->pool,
+                              sizeof(sluice_multipart_t));
+    if (form->parser == NULL) {
+        return NGX_ERROR;
+    }
+
+    sluice_multipart_init(form->parser, boundary, &limits, events, form);
 
     return ngx_http_sluice_part_open(form);
 }
@@ -202,7 +209,7 @@ ngx_http_sluice_form_feed(ngx_http_sluice_upload_t *up, u_char *bytes,
     ngx_http_sluice_form_t *form = (ngx_http_sluice_form_t *) up;
 
     return ngx_http_sluice_form_parsed(form,
-               sluice_multipart_feed(&form->parser, (char *) bytes, len));
+               sluice_multipart_feed(form->parser, (char *) bytes, len));
 }
 
 
@@ -214,7 +221,7 @@ ngx_http_sluice_form_finish(ngx_http_sluice_upload_t *up)
     ngx_int_t  rc;
 
     rc = ngx_http_sluice_form_parsed(form,
-                                     sluice_multipart_finish(&form->parser));
+                                     sluice_multipart_finish(form->parser));
 
     if (rc == NGX_OK && form->token_due) {
         return ngx_http_sluice_form_token_missed(form);
@@ -232,7 +239,7 @@ ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
     ngx_http_sluice_upload_t  *up;
 
     up = &form->upload;
-    why = sluice_multipart_why(&form->parser);
+    why = sluice_multipart_why(form->parser);
 
     switch (rc) {
 
@@ -273,7 +280,7 @@ ngx_http_sluice_form_parsed(ngx_http_sluice_form_t *form,
 static const char *
 ngx_http_sluice_form_limit(ngx_http_sluice_form_t *form)
 {
-    switch (sluice_multipart_limit(&form->parser)) {
+    switch (sluice_multipart_limit(form->parser)) {
 
     case SLUICE_MULTIPART_LIMIT_PARTS:
         return "The form has more parts than sluice_max_parts allows.";
@@ -287,7 +294,7 @@ ngx_http_sluice_form_limit(ngx_http_sluice_form_t *form)
                " sluice_max_header_size allows.";
 
     default:
-        return sluice_multipart_why(&form->parser);
+        return sluice_multipart_why(form->parser);
     }
 }
 

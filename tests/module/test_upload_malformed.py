@@ -119,8 +119,8 @@ LIMITS = {
     "17 headers": DASH + b"\r\n" + CD + b"".join(b"X%d: y\r\n" % n
                                                  for n in range(16))
                   + b"\r\n" + DATA + b"\r\n" + DASH + b"--\r\n",
-    "64 kB of headers": form(*[part(b"x", filename=None, extra="X: %s\r\n"
-                                    % ("y" * 3900)) for _ in range(20)]),
+    "1 MB of headers": form(*[part(b"x", filename=None, extra="X: %s\r\n"
+                                   % ("y" * 3900)) for _ in range(280)]),
     "a long epilogue": form(part(DATA)) + b"x" * 100000,
     "many parts": form(*[part(b"", filename=None)] * 4100),
 }
