@@ -1,15 +1,18 @@
 """Files that are too large for one message: docs/design.md, section 2."""
 
 import hashlib
+import os
 import random
 import re
 import threading
+import time
 
 import pytest
 
 from upload_forms import (BOUNDARY, chunked, connect, curl, form, head,
                           murmur2, part, png, post, read_reply, sanitized,
                           send)
+from upload_rights import Guarded
 
 CHUNK = 65536
 
@@ -281,6 +284,61 @@ def test_a_chunk_that_fails_fails_its_file(nginx, frozen, topic, until):
     until(lambda: post(front, form(part(noise(3 * CHUNK)))).status == 202, 30)
 
 
+def test_an_upload_may_take_longer_than_an_answer(nginx, kafka, topic, until):
+    """Chunks are acknowledged all the while; nobody is held back."""
+    front = nginx(SERVER.replace("20s", "4s"), http=HTTP)
+    data = noise(60 * CHUNK)
+    body = form(part(data))
+    end = time.monotonic() + 5
+    s = begun(front, body, 2 * CHUNK)
+    sent, n = 2 * CHUNK, 1
+    while sent < len(body):
+        if n < 40:
+            kafka.wait_records(topic + ".chunks", n)
+        elif n == 40:
+            until(lambda: time.monotonic() > end, 10)
+        s.sendall(body[sent:sent + CHUNK])
+        sent, n = sent + CHUNK, n + 1
+    assert read_reply(s).status == 202
+    (_, records), = chunks(kafka, topic).items()
+    assert whole(records) == data
+
+
+@pytest.mark.full
+def test_a_producer_that_is_replaced_fails_the_file_at_hand(nginx, place_of,
+                                                            until):
+    guarded = Guarded(os.path.join(place_of, "kafka")).start()
+    try:
+        guarded.create_uploads("uploads", 2)
+        front = nginx(SERVER.replace("20s", "8s"), http=HTTP,
+                      values={"KAFKA": guarded.bootstrap, "TOPIC": "uploads"})
+        body = form(part(noise(100 * CHUNK), filename="a"))
+        s = begun(front, body, 10 * CHUNK)
+        until(lambda: len(guarded.records("uploads.chunks")) >= 5, 30)
+
+        guarded.deny_writing()
+        s.sendall(body[10 * CHUNK:20 * CHUNK])
+        front.wait_error_log("kafka producer replaced")
+        front.wait_error_log("delivery failed")
+        guarded.allow_writing()
+        s.sendall(body[20 * CHUNK:30 * CHUNK])
+        reply = read_reply(s)
+        assert reply.status == 503, reply.body
+        assert reply.states() == [("a", "unavailable")]
+
+        again = noise(5 * CHUNK, 1)
+        until(lambda: post(front, form(part(again))).status == 202, 90)
+        found = {}
+        for r in guarded.records("uploads.chunks"):
+            found.setdefault(r.key, []).append(r)
+        failed = reply.json()["files"][0]["id"].encode()
+        assert not any("ce_last" in r.headers for r in found[failed])
+        assert any(len(r) == 5 and whole(r) == again for r in found.values())
+        assert "[alert]" not in front.errors()
+    finally:
+        guarded.stop()
+
+
 def test_a_file_whose_last_chunk_is_in_doubt_is_unknown(nginx, frozen, topic,
                                                         until):
     front = nginx(SERVER.replace("20s", "5s"), http=HTTP)
@@ -298,7 +356,8 @@ def test_a_file_whose_last_chunk_is_in_doubt_is_unknown(nginx, frozen, topic,
 
 def test_without_a_topic_for_chunks_large_files_are_503(nginx, kafka, topic):
     name = kafka.create_topic(topic + "-bare")
-    front = nginx(SERVER, http=HTTP, values={"TOPIC": name})
+    front = nginx(SERVER.replace("20s", "4s"), http=HTTP,
+                  values={"TOPIC": name})
     front.wait_error_log("UNKNOWN_TOPIC_OR_PART")
     reply = post(front, form(part(noise(1000), filename="a"),
                              part(noise(3 * CHUNK), filename="b")))

@@ -167,8 +167,10 @@ def test_a_missing_block_is_refused_where_it_is_named(nginx_test):
 
 
 DIRECTIVES = [
-    ("sluice_max_file_size 0;", "between 1 and 900m"),
-    ("sluice_max_file_size 1g;", "between 1 and 900m"),
+    ("sluice_max_file_size 0;", "between 1 and 100g"),
+    ("sluice_max_file_size 101g;", "between 1 and 100g"),
+    ("sluice_chunk_size 65535;", "between 64k and 900m"),
+    ("sluice_chunk_size 901m;", "between 64k and 900m"),
     ("sluice_max_file_size many;", "invalid value"),
     ("sluice_max_files 0;", "not between 1 and 100000"),
     ("sluice_max_files 100001;", "not between 1 and 100000"),

@@ -20,6 +20,7 @@ server_name upload.example.com;
 location = /upload {
     sluice_upload main topic=@TOPIC@;
     sluice_max_file_size 1m;
+    sluice_chunk_size 1m;
 }
 """
 
