@@ -235,7 +235,7 @@ def test_a_bad_value_is_refused_with_its_place(nginx_test, line, reason):
 
 
 @pytest.mark.parametrize("line, reason", [
-    ("sluice_upload main;", "invalid number of arguments"),
+    ("sluice_upload main;", "expected off, or a block"),
     ("sluice_upload main uploads;", "expected topic=NAME"),
     ("sluice_upload main topic=;", "invalid topic name"),
     ("sluice_upload main topic=a/b;", "invalid topic name"),
