@@ -9,8 +9,7 @@
 
 #include "ngx_http_sluice.h"
 
-/* Unused slabs that are kept, and after how long they are given back. */
-#define NGX_HTTP_SLUICE_STORE_KEEP   (16 * 1024 * 1024)
+/* After how long without use a slab is given back. */
 #define NGX_HTTP_SLUICE_STORE_TRIM   1000            /* ms */
 
 /* A slab's share of a budget is not below this. */
@@ -26,7 +25,8 @@ void
 ngx_http_sluice_store_init(ngx_http_sluice_main_conf_t *smcf,
     ngx_cycle_t *cycle)
 {
-    sluice_slab_pool_init(&smcf->slabs, NGX_HTTP_SLUICE_STORE_KEEP,
+    /* reports come in bursts, and as much is received again */
+    sluice_slab_pool_init(&smcf->slabs, (size_t) smcf->inflight / 2,
                           &smcf->partial_used, &smcf->inflight_used);
 
     smcf->slabs.data = smcf;
@@ -66,6 +66,8 @@ ngx_http_sluice_store_room(ngx_http_sluice_upload_t *up, size_t waiting,
     share = ngx_max(share, NGX_HTTP_SLUICE_STORE_SHARE);
 
     hint.max = ngx_min(share, SLUICE_SLAB_LARGEST);
+    hint.store = (size_t) ngx_max(up->slcf->max_file_size,
+                                  (off_t) up->slcf->max_event_size);
     hint.waiting = waiting;
     hint.rest = (rest < 0) ? SLUICE_SLAB_UNKNOWN : (size_t) rest;
 

@@ -281,7 +281,10 @@ ngx_http_sluice_upload_consume_link(ngx_http_sluice_upload_t *up)
             bytes = b->pos + up->offset;
 
         } else {
-            if (ngx_http_sluice_upload_paused(up)) {
+            /* what nginx receives with the header is taken in any case */
+            if (up->whole && up->turn >= NGX_HTTP_SLUICE_UPLOAD_PIECE
+                && ngx_http_sluice_upload_paused(up))
+            {
                 return NGX_AGAIN;
             }
 
@@ -348,10 +351,14 @@ ngx_http_sluice_upload_size(ngx_buf_t *b)
 }
 
 
-/* As much as seems to be needed: a slab counts whole. */
+/*
+ * Room for what is to be copied, or else received: as much as seems to be
+ * needed, since a slab counts whole.
+ */
 static ngx_int_t
 ngx_http_sluice_upload_room(ngx_http_sluice_upload_t *up)
 {
+    int                       available;
     off_t                     here, rest;
     size_t                    waiting;
     ngx_chain_t              *cl;
@@ -368,31 +375,28 @@ ngx_http_sluice_upload_room(ngx_http_sluice_upload_t *up)
     }
 
     if (!r->reading_body) {
-        return ngx_http_sluice_store_room(up, here, here);
-    }
+        rest = here;
 
-    rest = -1;
-    waiting = up->turn;
+    } else if (r->headers_in.chunked || r->headers_in.content_length_n < 0) {
+        rest = -1;
 
-    if (r->http_version >= NGX_HTTP_VERSION_20) {
+    } else if (r->http_version >= NGX_HTTP_VERSION_20) {
+        rest = here + r->headers_in.content_length_n - rb->received;
 
-        if (r->headers_in.content_length_n >= 0) {
-            rest = here + r->headers_in.content_length_n - rb->received;
-        }
-
-        return ngx_http_sluice_store_room(up, here + waiting, rest);
-    }
-
-    if (!r->headers_in.chunked) {
+    } else {
         rest = here + rb->rest;
     }
 
-    /* known when nginx's last read got all that it had asked for */
-    if (r->connection->read->available > 0) {
-        waiting = ngx_max(waiting, (size_t) r->connection->read->available);
+    waiting = here;
+
+    if (up->link == NULL) {
+
+        /* a fast client, or what nginx's last read has left in the socket */
+        available = r->connection->read->available;
+        waiting = ngx_max(up->turn, (size_t) ngx_max(available, 0)) * 2;
     }
 
-    return ngx_http_sluice_store_room(up, here + 2 * waiting, rest);
+    return ngx_http_sluice_store_room(up, waiting, rest);
 }
 
 
@@ -425,12 +429,13 @@ ngx_http_sluice_upload_paused(ngx_http_sluice_upload_t *up)
 
 
 /*
- * Whether reading must stop for now.  Once uploads are held back, both
- * budgets have to fall to three quarters before any goes on, or they would
+ * Whether reading must stop for now.  Once uploads are held back, what is in
+ * flight has to fall to three quarters before any goes on, or they would
  * change places for every report.  What is given to Kafka always drains; what
- * is still arriving does not, so the oldest upload may finish its part.  A
- * small one takes no more than its connection does, and need not wait for
- * clients that never come to an end.
+ * is still arriving does not, so the oldest upload may finish its part, and
+ * each byte that comes free lets the next one go on.  A small one takes no
+ * more than its connection does, and need not wait for clients that never come
+ * to an end.
  */
 static ngx_uint_t
 ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
@@ -446,7 +451,7 @@ ngx_http_sluice_upload_full(ngx_http_sluice_upload_t *up)
         return 1;
     }
 
-    if (smcf->partial_used < (size_t) smcf->partial / 4 * quarters) {
+    if (smcf->partial_used < (size_t) smcf->partial) {
         return 0;
     }
 
@@ -500,9 +505,9 @@ ngx_http_sluice_upload_hold(ngx_http_sluice_upload_t *up)
 
     ngx_add_timer(&up->deadline, up->slcf->ack_timeout);
 
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, 0,
-                   "sluice: upload held back, inflight %uz",
-                   up->smcf->inflight_used);
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, c->log, 0,
+                   "sluice: upload held back, inflight %uz partial %uz",
+                   up->smcf->inflight_used, up->smcf->partial_used);
 }
 
 

@@ -144,6 +144,33 @@ sluice_slab_unmap(sluice_slab_t *slab)
 }
 
 
+/* One that is up to a half larger will do, as its pages are there already. */
+static sluice_slab_t *
+sluice_slab_unused(sluice_slab_pool_t *pool, unsigned i)
+{
+    unsigned        end;
+    sluice_slab_t  *slab;
+
+    end = sluice_slab_min(i + 3, SLUICE_SLAB_CLASSES);
+
+    for ( /* void */ ; i < end; i++) {
+
+        slab = pool->unused[i];
+
+        if (slab != NULL) {
+            pool->unused[i] = slab->next;
+            pool->kept -= slab->size;
+            pool->n[i]--;
+            pool->least[i] = sluice_slab_min(pool->least[i], pool->n[i]);
+
+            return slab;
+        }
+    }
+
+    return NULL;
+}
+
+
 /* A slab of one reference that counts as being filled. */
 static sluice_slab_t *
 sluice_slab_new(sluice_slab_pool_t *pool, size_t size)
@@ -151,24 +178,19 @@ sluice_slab_new(sluice_slab_pool_t *pool, size_t size)
     unsigned        i;
     sluice_slab_t  *slab;
 
-    slab = NULL;
     i = sluice_slab_class(size);
+    slab = sluice_slab_unused(pool, i);
 
-    if (i == SLUICE_SLAB_CLASSES) {
-        size = (size + SLUICE_SLAB_PAGE - 1) & ~((size_t) SLUICE_SLAB_PAGE - 1);
+    if (slab == NULL) {
 
-    } else {
-        size = sluice_slab_class_size(i);
-        slab = pool->unused[i];
-    }
+        if (i == SLUICE_SLAB_CLASSES) {
+            size = (size + SLUICE_SLAB_PAGE - 1)
+                   & ~((size_t) SLUICE_SLAB_PAGE - 1);
 
-    if (slab != NULL) {
-        pool->unused[i] = slab->next;
-        pool->kept -= size;
-        pool->n[i]--;
-        pool->least[i] = sluice_slab_min(pool->least[i], pool->n[i]);
+        } else {
+            size = sluice_slab_class_size(i);
+        }
 
-    } else {
         slab = sluice_slab_map(size);
         if (slab == NULL) {
             return NULL;
@@ -179,7 +201,7 @@ sluice_slab_new(sluice_slab_pool_t *pool, size_t size)
     slab->reader = NULL;
     slab->refs = 1;
     slab->reading = 1;
-    *pool->reading += size;
+    *pool->reading += slab->size;
 
     return slab;
 }
@@ -305,15 +327,18 @@ static size_t
 sluice_slab_room_size(sluice_slab_reader_t *reader,
     const sluice_slab_hint_t *hint, size_t gap)
 {
-    size_t  need, room, max;
+    size_t  need, room, max, len, more;
 
     need = SLUICE_SLAB_HEADER + gap;
     room = SLUICE_SLAB_FIRST - need;
 
-    /* what is moved now and again must at least double meanwhile */
+    /* what is moved must at least double until it is moved again */
     if (reader->store != NULL) {
-        need += reader->store->len;
-        room = sluice_slab_max(room, reader->store->len);
+        len = reader->store->len;
+        more = (hint->store > len) ? hint->store - len : 0;
+
+        need += len;
+        room = sluice_slab_max(room, sluice_slab_min(len, more));
     }
 
     max = (hint->max > need) ? hint->max - need : 0;

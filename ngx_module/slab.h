@@ -86,6 +86,7 @@ typedef struct {
     size_t                 waiting;        /* are likely to be there already */
     size_t                 rest;           /* all of them, or ..._UNKNOWN */
     size_t                 max;            /* a block for them, if possible */
+    size_t                 store;          /* no store becomes longer */
 } sluice_slab_hint_t;
 
 /* keep: bytes of unused blocks that may be kept.  close() frees them. */

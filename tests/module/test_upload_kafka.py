@@ -239,11 +239,18 @@ def test_a_client_that_leaves_while_held_back_is_noticed(nginx, frozen, topic,
     front = nginx(SERVER % "60s", http=HTTP + "sluice_inflight 64k;",
                   level="debug")
     frozen.freeze()
-    # no more than the socket takes, or its end would not arrive either
-    body = form(part(png(70000)), part(png(40000)))
+    body = form(*[part(png(70000, i)) for i in range(3)])
     s = connect(front)
-    s.sendall(head(body) + body)
-    front.wait_error_log("upload held back")
+    s.sendall(head(body))
+    pieces = iter([body[:150000]]
+                  + [body[at:at + 1000] for at in range(150000, 180000, 1000)])
+
+    # no more than the socket takes, or its end would not arrive either
+    def held():
+        s.sendall(next(pieces, b""))
+        return "upload held back" in front.errors()
+
+    until(held, 30)
     s.close()
     until(lambda: " 499 " in open(front.access_log).read(), 30)
 

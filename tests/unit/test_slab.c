@@ -284,6 +284,7 @@ room(upload_t *up, size_t rest, size_t most)
     hint.rest = chance(3) ? rest : SLUICE_SLAB_UNKNOWN;
     hint.waiting = chance(3) ? chance(300000) : 0;
     hint.max = 16384 + chance(500000);
+    hint.store = chance(400000);
 
     assert_int_equal(sluice_slab_room(&up->reader, &hint), 0);
 
@@ -421,7 +422,9 @@ static void
 test_a_block_is_no_larger_than_what_can_come(void **state)
 {
     upload_t            up;
-    sluice_slab_hint_t  hint = { 10000000, 250000, SLUICE_SLAB_LARGEST };
+    sluice_slab_hint_t  hint = {
+        10000000, 250000, SLUICE_SLAB_LARGEST, 300000
+    };
 
     (void) state;
 
@@ -443,7 +446,9 @@ test_a_slow_sender_costs_at_most_twice_what_it_sent(void **state)
     upload_t             up;
     unsigned char       *p;
     unsigned char        byte[100] = { 0 };
-    sluice_slab_hint_t   hint = { 100, 1000000, SLUICE_SLAB_LARGEST };
+    sluice_slab_hint_t   hint = {
+        100, 1000000, SLUICE_SLAB_LARGEST, SLUICE_SLAB_UNKNOWN
+    };
     sluice_slab_store_t  store = { .pool = &pool };
 
     (void) state;
@@ -475,7 +480,7 @@ test_what_is_lent_counts_until_the_last_store_is_freed(void **state)
 {
     upload_t             up;
     unsigned char       *p;
-    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536 };
+    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536, 4096 };
     sluice_slab_store_t  a = { .pool = &pool }, b = { .pool = &pool };
 
     (void) state;
@@ -513,7 +518,7 @@ test_bytes_from_elsewhere_are_copied(void **state)
     char                 big[5000];
     upload_t             up;
     unsigned char       *p;
-    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536 };
+    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536, 4096 };
     sluice_slab_store_t  a = { .pool = &pool }, b = { .pool = &pool };
 
     (void) state;
@@ -575,7 +580,7 @@ test_a_reader_that_rests_keeps_nothing_once_all_is_freed(void **state)
 {
     upload_t             up;
     unsigned char       *p;
-    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536 };
+    sluice_slab_hint_t   hint = { 0, SLUICE_SLAB_UNKNOWN, 65536, 4096 };
     sluice_slab_store_t  a = { .pool = &pool };
 
     (void) state;
@@ -607,7 +612,7 @@ static void
 test_unused_blocks_are_kept_and_then_given_back(void **state)
 {
     upload_t            up;
-    sluice_slab_hint_t  hint = { 100000, 100000, SLUICE_SLAB_LARGEST };
+    sluice_slab_hint_t  hint = { 100000, 100000, 200000, 4096 };
 
     (void) state;
 
