@@ -66,8 +66,8 @@ ngx_http_sluice_store_room(ngx_http_sluice_upload_t *up, size_t waiting,
     share = ngx_max(share, NGX_HTTP_SLUICE_STORE_SHARE);
 
     hint.max = ngx_min(share, SLUICE_SLAB_LARGEST);
-    hint.store = (size_t) ngx_max(up->slcf->max_file_size,
-                                  (off_t) up->slcf->max_event_size);
+    hint.store = (size_t) ngx_min(up->slcf->max_file_size,
+                                  (off_t) up->slcf->chunk_size);
     hint.waiting = waiting;
     hint.rest = (rest < 0) ? SLUICE_SLAB_UNKNOWN : (size_t) rest;
 
