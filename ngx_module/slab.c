@@ -27,7 +27,7 @@
 #define SLUICE_SLAB_MAPPED  ((size_t) -1)
 #define SLUICE_SLAB_KEEPS   0
 #else
-#define SLUICE_SLAB_MAPPED  65536
+#define SLUICE_SLAB_MAPPED  SLUICE_SLAB_FIRST
 #define SLUICE_SLAB_KEEPS   1
 #endif
 
@@ -116,7 +116,7 @@ sluice_slab_map(size_t size)
         slab->mapped = 1;
 
     } else {
-        /* small, or the process has as many mappings as it may have */
+        /* the process has as many mappings as it may have */
         slab = malloc(size);
         if (slab == NULL) {
             return NULL;
