@@ -14,7 +14,7 @@
 #include "ngx_http_sluice_kafka.h"
 
 #define NGX_HTTP_SLUICE_TOPIC_AGAIN    300000    /* ms */
-#define NGX_HTTP_SLUICE_TOPIC_RETRY    10000     /* while something is missing */
+#define NGX_HTTP_SLUICE_TOPIC_RETRY    10000     /* while one is missing */
 #define NGX_HTTP_SLUICE_TOPIC_WAIT     15000
 #define NGX_HTTP_SLUICE_TOPIC_PROBE    2000
 
