@@ -33,7 +33,7 @@
 
 /* Partitions that have small messages without a key in flight; one whose
  * reports take longer than this many ms isn't waited for. */
-#define NGX_HTTP_SLUICE_KAFKA_SHARED   4
+#define NGX_HTTP_SLUICE_KAFKA_SHARED   2
 #define NGX_HTTP_SLUICE_KAFKA_STALL    50
 
 
