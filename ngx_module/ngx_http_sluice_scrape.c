@@ -65,10 +65,6 @@ static const ngx_http_sluice_scrape_row_t  ngx_http_sluice_scrape_counters[] =
       "Clients that went away before their answer.",
       offsetof(ngx_http_sluice_metrics_t, aborted) },
 
-    { "sluice_uploads_too_slow",
-      "Clients cut by sluice_min_rate.",
-      offsetof(ngx_http_sluice_metrics_t, slow) },
-
     { "sluice_ack_timeouts",
       "Uploads answered because sluice_ack_timeout was over.",
       offsetof(ngx_http_sluice_metrics_t, timeouts) },
