@@ -3,8 +3,8 @@
  *
  * Owns a file's hash, type and limits, and its record.  Its bytes are kept by
  * ngx_http_sluice_store.c; one with more of them than a message takes goes on
- * as ngx_http_sluice_chunk.c's.  Does not answer: it fills in the file's entry,
- * which lives in the request's pool, and tells the upload.
+ * as ngx_http_sluice_part_chunk.c's.  Does not answer: it fills in the file's
+ * entry, which lives in the request's pool, and tells the upload.
  *
  * The part outlives its request: librdkafka is lent its bytes until the
  * report.  Only part->upload leads back, and the upload's cleanup clears it.
@@ -243,7 +243,7 @@ ngx_http_sluice_part_store(ngx_http_sluice_form_t *form, const u_char *bytes,
         /* only now it is known that more comes */
         if (store->len == part->most) {
 
-            if (ngx_http_sluice_chunk_send(form, 0) != NGX_OK) {
+            if (ngx_http_sluice_part_chunk_send(form, 0) != NGX_OK) {
                 return NGX_ERROR;
             }
 
@@ -412,7 +412,7 @@ ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
 
     if (part->chunks != NULL) {
 
-        if (ngx_http_sluice_chunk_send(form, 1) != NGX_OK) {
+        if (ngx_http_sluice_part_chunk_send(form, 1) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -583,7 +583,7 @@ ngx_http_sluice_part_refuse(ngx_http_sluice_form_t *form,
     ngx_http_sluice_part_reject(&form->upload, form->file, reason);
 
     if (part->chunks != NULL) {
-        ngx_http_sluice_chunk_abort(part);
+        ngx_http_sluice_part_chunk_abort(part);
         return;
     }
 
@@ -636,7 +636,7 @@ ngx_http_sluice_part_detach(ngx_http_sluice_form_t *form)
         result = NGX_HTTP_SLUICE_UNKNOWN;
 
         if (part->chunks != NULL) {
-            result = ngx_http_sluice_chunk_detach(part);
+            result = ngx_http_sluice_part_chunk_detach(part);
 
         } else if (ngx_http_sluice_kafka_cancel(&part->first.msg) == NGX_OK) {
             result = NGX_HTTP_SLUICE_REFUSED;
@@ -662,7 +662,7 @@ ngx_http_sluice_part_free(ngx_http_sluice_part_t *part)
 
     /* the one that arrives, or the only one */
     if (part->chunk != NULL) {
-        ngx_http_sluice_chunk_free(part->chunk);
+        ngx_http_sluice_part_chunk_free(part->chunk);
     }
 
     ngx_free(part);

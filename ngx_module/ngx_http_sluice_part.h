@@ -69,7 +69,7 @@ void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
 
 
 /*
- * ngx_http_sluice_chunk.c: a file in pieces.
+ * ngx_http_sluice_part_chunk.c: a file in pieces.
  *
  * send() gives what form->part->chunk holds to Kafka; last: it is the file's
  * end, and form->file has its hash.  abort() takes back what did not leave us
@@ -78,12 +78,12 @@ void ngx_http_sluice_part_free(ngx_http_sluice_part_t *part);
  * far as it is known; then as abort() where nothing can come of it.  free() is
  * a part's that has no messages any more.
  */
-ngx_int_t ngx_http_sluice_chunk_send(ngx_http_sluice_form_t *form,
+ngx_int_t ngx_http_sluice_part_chunk_send(ngx_http_sluice_form_t *form,
     ngx_uint_t last);
-void ngx_http_sluice_chunk_abort(ngx_http_sluice_part_t *part);
-ngx_http_sluice_result_e ngx_http_sluice_chunk_detach(
+void ngx_http_sluice_part_chunk_abort(ngx_http_sluice_part_t *part);
+ngx_http_sluice_result_e ngx_http_sluice_part_chunk_detach(
     ngx_http_sluice_part_t *part);
-void ngx_http_sluice_chunk_free(ngx_http_sluice_chunk_t *chunk);
+void ngx_http_sluice_part_chunk_free(ngx_http_sluice_chunk_t *chunk);
 
 #pragma GCC visibility pop
 

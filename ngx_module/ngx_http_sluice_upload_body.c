@@ -153,8 +153,6 @@ ngx_http_sluice_upload_read(ngx_http_request_t *r)
             return;
         }
 
-        up->link = r->request_body->bufs;
-
         if (up->link == NULL && r->reading_body) {
             ngx_http_sluice_store_rest(up);
             return;
@@ -188,7 +186,9 @@ ngx_http_sluice_upload_receive(ngx_http_sluice_upload_t *up)
     up->placed = 0;
 
     if (r->http_version >= NGX_HTTP_VERSION_20 || b->pos != b->last) {
-        return ngx_http_read_unbuffered_request_body(r);
+        rc = ngx_http_read_unbuffered_request_body(r);
+        up->link = r->request_body->bufs;
+        return rc;
     }
 
     if (ngx_http_sluice_upload_room(up) != NGX_OK) {
@@ -207,6 +207,7 @@ ngx_http_sluice_upload_receive(ngx_http_sluice_upload_t *up)
     b->end = slab->last + ngx_min(size, NGX_HTTP_SLUICE_UPLOAD_PIECE);
 
     rc = ngx_http_read_unbuffered_request_body(r);
+    up->link = r->request_body->bufs;
 
     sluice_slab_received(&up->reader, b->last - b->start);
     up->placed = 1;

@@ -474,15 +474,15 @@ sluice_slab_leave(sluice_slab_reader_t *reader)
 }
 
 
-/* Where the bytes can be in the reader's slab; NULL: nowhere. */
-static unsigned char *
+/* Where the bytes can be in the reader's slab; -1: nowhere. */
+static int
 sluice_slab_place(sluice_slab_reader_t *reader, sluice_slab_store_t *store,
-    const unsigned char *bytes, size_t len)
+    const unsigned char *bytes, size_t len, unsigned char **place)
 {
     unsigned char  *at, *before;
 
     if (reader == NULL || reader->slab == NULL) {
-        return NULL;
+        return -1;
     }
 
     if (sluice_slab_has(reader->slab, bytes)) {
@@ -497,7 +497,7 @@ sluice_slab_place(sluice_slab_reader_t *reader, sluice_slab_store_t *store,
         if (len > SLUICE_SLAB_GAP
             || len > (size_t) (reader->feed - reader->used))
         {
-            return NULL;
+            return -1;
         }
 
         at = reader->feed - len;
@@ -507,14 +507,20 @@ sluice_slab_place(sluice_slab_reader_t *reader, sluice_slab_store_t *store,
     if (store->slab != NULL) {
 
         if (store->reader != reader) {
-            return NULL;
+            return -1;
         }
 
         at = store->data + store->len;
     }
 
     /* down, never up: what follows the bytes is still to be fed */
-    return (reader->used <= at && at <= before) ? at : NULL;
+    if (at < reader->used || at > before) {
+        return -1;
+    }
+
+    *place = at;
+
+    return 0;
 }
 
 
@@ -578,9 +584,9 @@ sluice_slab_append(sluice_slab_reader_t *reader, sluice_slab_store_t *store,
         return 0;
     }
 
-    at = store->own ? NULL : sluice_slab_place(reader, store, bytes, len);
-
-    if (at == NULL) {
+    if (store->own
+        || sluice_slab_place(reader, store, bytes, len, &at) != 0)
+    {
         return sluice_slab_copy(store, bytes, len);
     }
 

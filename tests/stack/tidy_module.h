@@ -10,7 +10,9 @@
 
 #undef ngx_queue_remove
 #undef ngx_queue_head
+#undef ngx_queue_last
 
 /* "pure", so that what lies around the element stays known. */
 void ngx_queue_remove(ngx_queue_t *q) __attribute__((pure));
 ngx_queue_t *ngx_queue_head(ngx_queue_t *h);
+ngx_queue_t *ngx_queue_last(ngx_queue_t *h);

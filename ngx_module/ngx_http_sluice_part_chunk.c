@@ -1,5 +1,5 @@
 /*
- * ngx_http_sluice_chunk.c: a file that is too large for one message.
+ * ngx_http_sluice_part_chunk.c: a file that is too large for one message.
  *
  * Owns the order of its chunks and what their reports mean together.  Bytes,
  * hash and limits are ngx_http_sluice_part.c's, as for any file.
@@ -17,27 +17,27 @@
 #define NGX_HTTP_SLUICE_CHUNK_HEADERS  4
 
 
-static ngx_int_t ngx_http_sluice_chunk_begin(ngx_http_sluice_form_t *form,
-    int64_t now);
-static ngx_http_sluice_headers_t *ngx_http_sluice_chunk_headers(
+static ngx_http_sluice_chunks_t *ngx_http_sluice_part_chunk_begin(
+    ngx_http_sluice_form_t *form, int64_t now);
+static ngx_http_sluice_headers_t *ngx_http_sluice_part_chunk_headers(
     ngx_http_sluice_form_t *form, int64_t now, ngx_uint_t last);
-static ngx_http_sluice_chunk_t *ngx_http_sluice_chunk_new(
+static ngx_http_sluice_chunk_t *ngx_http_sluice_part_chunk_new(
     ngx_http_sluice_part_t *part);
-static void ngx_http_sluice_chunk_give(ngx_http_sluice_chunk_t *chunk);
-static void ngx_http_sluice_chunk_done(ngx_http_sluice_msg_t *msg,
+static void ngx_http_sluice_part_chunk_give(ngx_http_sluice_chunk_t *chunk);
+static void ngx_http_sluice_part_chunk_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
-static void ngx_http_sluice_chunk_judge(ngx_http_sluice_chunk_t *chunk,
+static void ngx_http_sluice_part_chunk_judge(ngx_http_sluice_chunk_t *chunk,
     ngx_http_sluice_result_e result);
-static void ngx_http_sluice_chunk_fail(ngx_http_sluice_part_t *part);
-static ngx_http_sluice_result_e ngx_http_sluice_chunk_result(
+static void ngx_http_sluice_part_chunk_fail(ngx_http_sluice_part_t *part);
+static ngx_http_sluice_result_e ngx_http_sluice_part_chunk_result(
     ngx_http_sluice_chunks_t *chunks);
-static void ngx_http_sluice_chunk_recall(ngx_http_sluice_part_t *part);
-static void ngx_http_sluice_chunk_mark(ngx_http_sluice_part_t *part);
-static void ngx_http_sluice_chunk_over(ngx_http_sluice_part_t *part);
+static void ngx_http_sluice_part_chunk_recall(ngx_http_sluice_part_t *part);
+static void ngx_http_sluice_part_chunk_mark(ngx_http_sluice_part_t *part);
+static void ngx_http_sluice_part_chunk_over(ngx_http_sluice_part_t *part);
 
 
 ngx_int_t
-ngx_http_sluice_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
+ngx_http_sluice_part_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
 {
     int64_t                    now;
     ngx_http_sluice_part_t    *part;
@@ -49,22 +49,23 @@ ngx_http_sluice_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
     next = NULL;
     now = ngx_http_sluice_record_now();
 
-    if (part->chunks == NULL
-        && ngx_http_sluice_chunk_begin(form, now) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     chunks = part->chunks;
 
+    if (chunks == NULL) {
+        chunks = ngx_http_sluice_part_chunk_begin(form, now);
+        if (chunks == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     if (!last) {
-        next = ngx_http_sluice_chunk_new(part);
+        next = ngx_http_sluice_part_chunk_new(part);
         if (next == NULL) {
             return NGX_ERROR;
         }
     }
 
-    chunk->msg.headers = ngx_http_sluice_chunk_headers(form, now, last);
+    chunk->msg.headers = ngx_http_sluice_part_chunk_headers(form, now, last);
     if (chunk->msg.headers == NULL) {
         ngx_free(next);
         return NGX_ERROR;
@@ -82,7 +83,7 @@ ngx_http_sluice_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
     chunk->msg.ordered = 1;
     chunk->msg.pinned = chunks->count > 0;
 
-    ngx_http_sluice_chunk_give(chunk);
+    ngx_http_sluice_part_chunk_give(chunk);
 
     /* a topic that grows meanwhile must not part them */
     chunks->topic = chunk->msg.topic;
@@ -96,7 +97,7 @@ ngx_http_sluice_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
 
 
 static ngx_http_sluice_chunk_t *
-ngx_http_sluice_chunk_new(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_new(ngx_http_sluice_part_t *part)
 {
     ngx_http_sluice_chunk_t  *chunk;
 
@@ -112,8 +113,8 @@ ngx_http_sluice_chunk_new(ngx_http_sluice_part_t *part)
 
 
 /* The first chunk: what must outlive the request is made now. */
-static ngx_int_t
-ngx_http_sluice_chunk_begin(ngx_http_sluice_form_t *form, int64_t now)
+static ngx_http_sluice_chunks_t *
+ngx_http_sluice_part_chunk_begin(ngx_http_sluice_form_t *form, int64_t now)
 {
     ngx_http_sluice_upload_t  *up;
     ngx_http_sluice_chunks_t  *chunks;
@@ -122,14 +123,14 @@ ngx_http_sluice_chunk_begin(ngx_http_sluice_form_t *form, int64_t now)
 
     chunks = ngx_calloc(sizeof(ngx_http_sluice_chunks_t), ngx_cycle->log);
     if (chunks == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     chunks->mark = ngx_http_sluice_record_common(up, SLUICE_TYPE_ABORT,
                                                  form->file->number, now, 0);
     if (chunks->mark == NULL) {
         ngx_free(chunks);
-        return NGX_ERROR;
+        return NULL;
     }
 
     chunks->id_len = ngx_sprintf(chunks->id, "%*s/%ui",
@@ -142,12 +143,12 @@ ngx_http_sluice_chunk_begin(ngx_http_sluice_form_t *form, int64_t now)
 
     form->part->chunks = chunks;
 
-    return NGX_OK;
+    return chunks;
 }
 
 
 static ngx_http_sluice_headers_t *
-ngx_http_sluice_chunk_headers(ngx_http_sluice_form_t *form, int64_t now,
+ngx_http_sluice_part_chunk_headers(ngx_http_sluice_form_t *form, int64_t now,
     ngx_uint_t last)
 {
     u_char                      number[NGX_INT_T_LEN];
@@ -179,7 +180,7 @@ ngx_http_sluice_chunk_headers(ngx_http_sluice_form_t *form, int64_t now,
 
 /* A chunk or the abort mark. */
 static void
-ngx_http_sluice_chunk_give(ngx_http_sluice_chunk_t *chunk)
+ngx_http_sluice_part_chunk_give(ngx_http_sluice_chunk_t *chunk)
 {
     ngx_http_sluice_chunks_t  *chunks;
 
@@ -189,7 +190,7 @@ ngx_http_sluice_chunk_give(ngx_http_sluice_chunk_t *chunk)
     chunk->msg.key_len = chunks->id_len;
     chunk->msg.partition = chunks->partition;
     chunk->msg.generation = chunks->generation;
-    chunk->msg.done = ngx_http_sluice_chunk_done;
+    chunk->msg.done = ngx_http_sluice_part_chunk_done;
 
     ngx_queue_insert_tail(&chunks->sent, &chunk->queue);
 
@@ -199,7 +200,7 @@ ngx_http_sluice_chunk_give(ngx_http_sluice_chunk_t *chunk)
 
 /* The report of a chunk or of the mark. */
 static void
-ngx_http_sluice_chunk_done(ngx_http_sluice_msg_t *msg,
+ngx_http_sluice_part_chunk_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result)
 {
     ngx_http_sluice_chunk_t *chunk = (ngx_http_sluice_chunk_t *) msg;
@@ -212,22 +213,22 @@ ngx_http_sluice_chunk_done(ngx_http_sluice_msg_t *msg,
 
     /* the mark's own fate changes nothing */
     if (chunk->msg.ordered) {
-        ngx_http_sluice_chunk_judge(chunk, result);
+        ngx_http_sluice_part_chunk_judge(chunk, result);
     }
 
     ngx_queue_remove(&chunk->queue);
-    ngx_http_sluice_chunk_free(chunk);
+    ngx_http_sluice_part_chunk_free(chunk);
 
     if ((chunks->lost || chunks->doubtful) && !chunks->aborted) {
-        ngx_http_sluice_chunk_fail(part);
+        ngx_http_sluice_part_chunk_fail(part);
     }
 
-    ngx_http_sluice_chunk_over(part);
+    ngx_http_sluice_part_chunk_over(part);
 }
 
 
 static void
-ngx_http_sluice_chunk_judge(ngx_http_sluice_chunk_t *chunk,
+ngx_http_sluice_part_chunk_judge(ngx_http_sluice_chunk_t *chunk,
     ngx_http_sluice_result_e result)
 {
     ngx_http_sluice_chunks_t  *chunks;
@@ -260,15 +261,15 @@ ngx_http_sluice_chunk_judge(ngx_http_sluice_chunk_t *chunk,
 
 /* What is not gone yet need not go. */
 static void
-ngx_http_sluice_chunk_fail(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_fail(ngx_http_sluice_part_t *part)
 {
     ngx_http_sluice_form_t    *form;
     ngx_http_sluice_upload_t  *up;
 
     up = part->upload;
 
-    ngx_http_sluice_chunk_recall(part);
-    ngx_http_sluice_chunk_mark(part);
+    ngx_http_sluice_part_chunk_recall(part);
+    ngx_http_sluice_part_chunk_mark(part);
 
     if (up == NULL || part->chunks->last) {
         return;
@@ -285,7 +286,7 @@ ngx_http_sluice_chunk_fail(ngx_http_sluice_part_t *part)
 
 
 static ngx_http_sluice_result_e
-ngx_http_sluice_chunk_result(ngx_http_sluice_chunks_t *chunks)
+ngx_http_sluice_part_chunk_result(ngx_http_sluice_chunks_t *chunks)
 {
     if (chunks->lost) {
         return NGX_HTTP_SLUICE_REFUSED;
@@ -297,19 +298,19 @@ ngx_http_sluice_chunk_result(ngx_http_sluice_chunks_t *chunks)
 
 
 void
-ngx_http_sluice_chunk_abort(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_abort(ngx_http_sluice_part_t *part)
 {
     part->upload = NULL;
     part->chunks->lost = 1;
 
-    ngx_http_sluice_chunk_recall(part);
-    ngx_http_sluice_chunk_mark(part);
-    ngx_http_sluice_chunk_over(part);
+    ngx_http_sluice_part_chunk_recall(part);
+    ngx_http_sluice_part_chunk_mark(part);
+    ngx_http_sluice_part_chunk_over(part);
 }
 
 
 ngx_http_sluice_result_e
-ngx_http_sluice_chunk_detach(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_detach(ngx_http_sluice_part_t *part)
 {
     ngx_queue_t               *q;
     ngx_http_sluice_chunk_t   *chunk;
@@ -326,7 +327,7 @@ ngx_http_sluice_chunk_detach(ngx_http_sluice_part_t *part)
         && ngx_http_sluice_kafka_cancel(&chunk->msg) == NGX_OK)
     {
         ngx_queue_remove(&chunk->queue);
-        ngx_http_sluice_chunk_free(chunk);
+        ngx_http_sluice_part_chunk_free(chunk);
         chunks->lost = 1;
     }
 
@@ -334,14 +335,14 @@ ngx_http_sluice_chunk_detach(ngx_http_sluice_part_t *part)
         return NGX_HTTP_SLUICE_UNKNOWN;
     }
 
-    ngx_http_sluice_chunk_abort(part);
+    ngx_http_sluice_part_chunk_abort(part);
     return NGX_HTTP_SLUICE_REFUSED;
 }
 
 
 /* Forget what is arriving, take back what waits in front of librdkafka. */
 static void
-ngx_http_sluice_chunk_recall(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_recall(ngx_http_sluice_part_t *part)
 {
     ngx_queue_t               *q, *prev;
     ngx_http_sluice_chunk_t   *chunk;
@@ -350,7 +351,7 @@ ngx_http_sluice_chunk_recall(ngx_http_sluice_part_t *part)
     chunks = part->chunks;
 
     if (part->chunk != NULL) {
-        ngx_http_sluice_chunk_free(part->chunk);
+        ngx_http_sluice_part_chunk_free(part->chunk);
         part->chunk = NULL;
     }
 
@@ -367,7 +368,7 @@ ngx_http_sluice_chunk_recall(ngx_http_sluice_part_t *part)
 
         if (ngx_http_sluice_kafka_cancel(&chunk->msg) == NGX_OK) {
             ngx_queue_remove(q);
-            ngx_http_sluice_chunk_free(chunk);
+            ngx_http_sluice_part_chunk_free(chunk);
             chunks->lost = 1;
 
         } else {
@@ -379,7 +380,7 @@ ngx_http_sluice_chunk_recall(ngx_http_sluice_part_t *part)
 
 /* Best effort: without memory or a broker the reader's own time limit acts. */
 static void
-ngx_http_sluice_chunk_mark(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_mark(ngx_http_sluice_part_t *part)
 {
     u_char                     time[SLUICE_RFC3339_LEN];
     int64_t                    now;
@@ -411,7 +412,7 @@ ngx_http_sluice_chunk_mark(ngx_http_sluice_part_t *part)
         return;
     }
 
-    chunk = ngx_http_sluice_chunk_new(part);
+    chunk = ngx_http_sluice_part_chunk_new(part);
     if (chunk == NULL) {
         return;
     }
@@ -424,13 +425,13 @@ ngx_http_sluice_chunk_mark(ngx_http_sluice_part_t *part)
 
     chunks->mark = NULL;
 
-    ngx_http_sluice_chunk_give(chunk);
+    ngx_http_sluice_part_chunk_give(chunk);
 }
 
 
 /* After each report.  What is arriving still has no end. */
 static void
-ngx_http_sluice_chunk_over(ngx_http_sluice_part_t *part)
+ngx_http_sluice_part_chunk_over(ngx_http_sluice_part_t *part)
 {
     ngx_queue_t                *q;
     ngx_http_sluice_chunk_t    *chunk;
@@ -457,7 +458,7 @@ ngx_http_sluice_chunk_over(ngx_http_sluice_part_t *part)
         }
     }
 
-    result = ngx_http_sluice_chunk_result(chunks);
+    result = ngx_http_sluice_part_chunk_result(chunks);
 
     if (up != NULL) {
         ngx_queue_remove(&part->queue);
@@ -476,7 +477,7 @@ ngx_http_sluice_chunk_over(ngx_http_sluice_part_t *part)
 
 
 void
-ngx_http_sluice_chunk_free(ngx_http_sluice_chunk_t *chunk)
+ngx_http_sluice_part_chunk_free(ngx_http_sluice_chunk_t *chunk)
 {
     ngx_http_sluice_store_free(&chunk->store);
 
