@@ -1,5 +1,5 @@
 /*
- * ngx_http_sluice_part.h: what ngx_http_sluice_part.c and ..._part_chunk.c share.
+ * ngx_http_sluice_part.h: what the files of a part share.
  *
  * A part is one file on its way.  It goes whole, or, once more has come than
  * one chunk holds, as chunks.  It is the upload's while part->upload is set,
