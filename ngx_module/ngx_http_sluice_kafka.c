@@ -112,6 +112,7 @@ static ngx_http_sluice_producer_t *
 ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
 {
     char                         errstr[512];
+    size_t                       request;
     rd_kafka_conf_t             *conf;
     ngx_http_sluice_producer_t  *producer;
 
@@ -126,7 +127,12 @@ ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     producer->reap.log = log;
 
     conf = ngx_http_sluice_kafka_conf(kafka, log);
-    producer->batch = ngx_http_sluice_kafka_conf_batch(conf);
+    producer->batch = ngx_http_sluice_kafka_conf_size(conf, "batch.size");
+
+    /* a request has bytes of its own, too */
+    request = ngx_http_sluice_kafka_conf_size(conf, "message.max.bytes");
+    request = ngx_min(request, producer->batch);
+    producer->request = request - request / 16;
 
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR|RD_KAFKA_EVENT_ERROR
                                    |RD_KAFKA_EVENT_LOG|RD_KAFKA_EVENT_STATS);

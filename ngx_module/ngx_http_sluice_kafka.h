@@ -111,6 +111,7 @@ struct ngx_http_sluice_producer_s {
     ngx_connection_t             *connection; /* the eventfd */
     ngx_uint_t                    messages;   /* handed over, not reported */
     size_t                        batch;      /* its batch.size */
+    size_t                        request;    /* bytes that go in one, surely */
     ngx_event_t                   reap;       /* posted: done with, and empty */
     unsigned                      probing:1;
     unsigned                      asking:1;
@@ -124,7 +125,8 @@ struct ngx_http_sluice_producer_s {
  */
 rd_kafka_conf_t *ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka,
     ngx_log_t *log);
-size_t ngx_http_sluice_kafka_conf_batch(rd_kafka_conf_t *conf);
+size_t ngx_http_sluice_kafka_conf_size(rd_kafka_conf_t *conf,
+    const char *name);
 
 /*
  * ngx_http_sluice_kafka.c: retire() after a fatal error.  renew() makes the

@@ -561,7 +561,7 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     }
 
     if (kafka->batch != 0
-        && kafka->batch < ngx_http_sluice_kafka_conf_batch(conf))
+        && kafka->batch < ngx_http_sluice_kafka_conf_size(conf, "batch.size"))
     {
         set[n].name = "batch.size";
         set[n++].value = kafka->batch;
@@ -593,22 +593,21 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
 
 
 size_t
-ngx_http_sluice_kafka_conf_batch(rd_kafka_conf_t *conf)
+ngx_http_sluice_kafka_conf_size(rd_kafka_conf_t *conf, const char *name)
 {
     char       text[NGX_INT_T_LEN + 1];
     size_t     size;
-    ngx_int_t  batch;
+    ngx_int_t  value;
 
     size = sizeof(text);
 
-    if (rd_kafka_conf_get(conf, "batch.size", text, &size) != RD_KAFKA_CONF_OK)
-    {
+    if (rd_kafka_conf_get(conf, name, text, &size) != RD_KAFKA_CONF_OK) {
         return 0;
     }
 
-    batch = ngx_atoi((u_char *) text, ngx_strlen(text));
+    value = ngx_atoi((u_char *) text, ngx_strlen(text));
 
-    return (batch == NGX_ERROR) ? 0 : batch;
+    return (value == NGX_ERROR) ? 0 : value;
 }
 
 

@@ -7,10 +7,10 @@
  * librdkafka's idempotent producer polls without pause while five messages of
  * one partition are in flight and more are queued, in all versions to 2.15.
  * So no more than five are handed over, and each report hands the next; or,
- * of small messages, which cost by the request and not by the byte, all that
- * wait, once none is in flight.  They are one request then, as they are handed
- * over together at the end of a turn of the event loop: the higher the load,
- * the more share a request.
+ * of messages that are not large, and cost by the request rather than by the
+ * byte, all that wait, once none is in flight.  They are one request then, as
+ * they are handed over together at the end of a turn of the event loop: the
+ * higher the load, the more share a request.
  *
  * Messages without a key wait together.  They go to whichever partition has
  * nothing in flight, but to few partitions at a time, for the same reason.
@@ -22,12 +22,11 @@
 #define NGX_HTTP_SLUICE_KAFKA_GATE     5
 
 /* A message up to this size waits for others. */
-#define NGX_HTTP_SLUICE_KAFKA_SMALL    16384
+#define NGX_HTTP_SLUICE_KAFKA_SMALL    262144
 
 /* What is handed over at once fits one request: librdkafka's own bounds are
- * batch.size, message.max.bytes, which is 64k more than the largest message,
- * and 10,000 messages.  A record's headers are taken for so many bytes. */
-#define NGX_HTTP_SLUICE_KAFKA_BYTES    65536
+ * batch.size, message.max.bytes and 10,000 messages.  A record's headers are
+ * taken for so many bytes. */
 #define NGX_HTTP_SLUICE_KAFKA_HEADERS  384
 #define NGX_HTTP_SLUICE_KAFKA_BATCH    5000
 
@@ -504,9 +503,6 @@ static ngx_uint_t
 ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes)
 {
-    size_t                    max;
-    ngx_http_sluice_kafka_t  *kafka;
-
     if (msg->ordered && ngx_http_sluice_kafka_alone(msg->topic)) {
         msg->alone = 1;
     }
@@ -523,13 +519,8 @@ ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
         return fresh || msg->len > NGX_HTTP_SLUICE_KAFKA_SMALL;
     }
 
-    kafka = gate->topic->kafka;
-
-    max = ngx_max(kafka->max_file_size, NGX_HTTP_SLUICE_KAFKA_BYTES);
-    max = ngx_min(max, 8 * NGX_HTTP_SLUICE_KAFKA_BYTES);
-    max = ngx_min(max, kafka->producer->batch);
-
-    return fresh && msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL && bytes <= max
+    return fresh && msg->len <= NGX_HTTP_SLUICE_KAFKA_SMALL
+           && bytes <= gate->topic->kafka->producer->request
            && gate->inflight < NGX_HTTP_SLUICE_KAFKA_BATCH;
 }
 
