@@ -110,7 +110,7 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
 {
     size_t                    room, counted;
     ngx_uint_t                stored;
-    ngx_http_sluice_event_t  *event;
+    ngx_http_sluice_event_t  *event, *grown;
 
     event = body->event;
 
@@ -130,12 +130,14 @@ ngx_http_sluice_event_grow(ngx_http_sluice_event_body_t *body, size_t len,
 
     counted = sizeof(ngx_http_sluice_event_t) + body->key.len + room;
 
-    event = realloc(event, counted);
-    if (event == NULL) {
+    grown = realloc(event, counted);
+    if (grown == NULL) {
         ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
                       "sluice: realloc(%uz) failed", counted);
         return NGX_ERROR;
     }
+
+    event = grown;
 
     if (body->event == NULL) {
         ngx_memzero(event, sizeof(ngx_http_sluice_event_t));
