@@ -160,12 +160,13 @@ ngx_int_t ngx_http_sluice_tenant_check(ngx_str_t *customer);
 
 /*
  * ngx_http_sluice_jwt.c: who may pass by a JWT.  init() puts the access
- * handler into its phase; variables() of this and of ngx_http_sluice_apikey.c
- * add theirs before the configuration is read.
+ * handler into its phase.  vars of this and of ngx_http_sluice_apikey.c are
+ * variables, for module.c to add.
  */
+extern ngx_http_variable_t  ngx_http_sluice_jwt_vars[];
+extern ngx_http_variable_t  ngx_http_sluice_apikey_vars[];
+
 ngx_int_t ngx_http_sluice_jwt_init(ngx_conf_t *cf);
-ngx_int_t ngx_http_sluice_jwt_variables(ngx_conf_t *cf);
-ngx_int_t ngx_http_sluice_apikey_variables(ngx_conf_t *cf);
 
 
 /*

@@ -16,24 +16,13 @@ static ngx_int_t ngx_http_sluice_apikey_hash(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-static ngx_str_t  ngx_http_sluice_apikey_name =
-    ngx_string("sluice_api_key_hash");
+ngx_http_variable_t  ngx_http_sluice_apikey_vars[] = {
 
+    { ngx_string("sluice_api_key_hash"), NULL, ngx_http_sluice_apikey_hash, 0,
+      0, 0 },
 
-ngx_int_t
-ngx_http_sluice_apikey_variables(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var;
-
-    var = ngx_http_add_variable(cf, &ngx_http_sluice_apikey_name, 0);
-    if (var == NULL) {
-        return NGX_ERROR;
-    }
-
-    var->get_handler = ngx_http_sluice_apikey_hash;
-
-    return NGX_OK;
-}
+      ngx_http_null_variable
+};
 
 
 static ngx_int_t

@@ -396,11 +396,11 @@ ngx_http_sluice_event_reply(ngx_http_sluice_upload_t *up)
     p = ngx_cpymem(p, up->uuid, NGX_HTTP_SLUICE_UUID_LEN);
 
     if (up->status == NGX_HTTP_ACCEPTED) {
-        p = ngx_sprintf(p, "\",\"events\":%ui", body->accepted);
+        p = ngx_sprintf(p, "\",\"events\":%ui", up->accepted);
 
     } else {
         p = ngx_sprintf(p, "\",\"accepted\":%ui,\"refused\":%ui,"
-                        "\"unknown\":%ui", body->accepted, body->refused,
+                        "\"unknown\":%ui", up->accepted, up->rejected,
                         body->unknown);
     }
 

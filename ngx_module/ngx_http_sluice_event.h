@@ -25,8 +25,6 @@ typedef struct {
     ngx_str_t                     type;     /* content-type of each */
 
     ngx_uint_t                    number;   /* handed over */
-    ngx_uint_t                    accepted;
-    ngx_uint_t                    refused;
     ngx_uint_t                    unknown;
     unsigned                      too_large:1;  /* one was, for the topic */
 } ngx_http_sluice_event_body_t;

@@ -270,14 +270,12 @@ ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
     switch (result) {
 
     case NGX_HTTP_SLUICE_DELIVERED:
-        body->accepted++;
         body->upload.accepted++;
         body->upload.bytes += len;
         ngx_http_sluice_count(events_accepted, 1);
         break;
 
     case NGX_HTTP_SLUICE_TOO_LARGE:
-        body->refused++;
         body->too_large = 1;
         body->upload.rejected++;
         ngx_http_sluice_count(
@@ -300,7 +298,6 @@ ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
 static void
 ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body)
 {
-    body->refused++;
     body->upload.unavailable = 1;
     body->upload.rejected++;
     ngx_http_sluice_count(events_rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);

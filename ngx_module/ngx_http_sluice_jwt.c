@@ -40,7 +40,7 @@ static ngx_int_t ngx_http_sluice_jwt_value(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, const char *name, size_t len);
 
 
-static ngx_http_variable_t  ngx_http_sluice_jwt_vars[] = {
+ngx_http_variable_t  ngx_http_sluice_jwt_vars[] = {
 
     { ngx_string("sluice_jwt_sub"), NULL, ngx_http_sluice_jwt_sub, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -50,26 +50,6 @@ static ngx_http_variable_t  ngx_http_sluice_jwt_vars[] = {
 
       ngx_http_null_variable
 };
-
-
-ngx_int_t
-ngx_http_sluice_jwt_variables(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_sluice_jwt_vars; v->name.len; v++) {
-
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t

@@ -54,7 +54,7 @@ struct ngx_http_sluice_kafka_s {
     unsigned                      size_set:1;
     unsigned                      suspect:1;  /* all brokers seen down */
     unsigned                      down:1;     /* and none could be asked */
-    unsigned                      silent:1;   /* the last question was in vain */
+    unsigned                      silent:1;   /* last question was in vain */
     unsigned                      was_heard:1;
     unsigned                      renewing:1; /* as soon as all is reported */
     unsigned                      exiting:1;

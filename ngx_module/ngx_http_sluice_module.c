@@ -278,11 +278,27 @@ ngx_module_t  ngx_http_sluice_module = {
 static ngx_int_t
 ngx_http_sluice_module_variables(ngx_conf_t *cf)
 {
-    if (ngx_http_sluice_jwt_variables(cf) != NGX_OK
-        || ngx_http_sluice_apikey_variables(cf) != NGX_OK
-        || ngx_http_sluice_variables_add(cf) != NGX_OK)
-    {
-        return NGX_ERROR;
+    ngx_uint_t            i;
+    ngx_http_variable_t  *var, *v;
+
+    static ngx_http_variable_t *const  tables[] = {
+        ngx_http_sluice_jwt_vars,
+        ngx_http_sluice_apikey_vars,
+        ngx_http_sluice_variables_vars
+    };
+
+    for (i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+
+        for (v = tables[i]; v->name.len > 0; v++) {
+
+            var = ngx_http_add_variable(cf, &v->name, v->flags);
+            if (var == NULL) {
+                return NGX_ERROR;
+            }
+
+            var->get_handler = v->get_handler;
+            var->data = v->data;
+        }
     }
 
     return NGX_OK;

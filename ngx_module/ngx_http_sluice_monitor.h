@@ -15,11 +15,12 @@
 /*
  * ngx_http_sluice_variables.c: what logs may tell of an upload.
  *
- * add() is for preconfiguration, count() for postconfiguration.  upload()
+ * vars are for module.c to add; count() is for postconfiguration.  upload()
  * makes an upload known to the variables until its request's end; problem()
  * the slug of a problem that is sent, which is static.
  */
-ngx_int_t ngx_http_sluice_variables_add(ngx_conf_t *cf);
+extern ngx_http_variable_t  ngx_http_sluice_variables_vars[];
+
 ngx_int_t ngx_http_sluice_variables_count(ngx_conf_t *cf);
 ngx_int_t ngx_http_sluice_variables_upload(ngx_http_sluice_upload_t *up);
 void ngx_http_sluice_variables_problem(ngx_http_request_t *r,

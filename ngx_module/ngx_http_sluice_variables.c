@@ -38,7 +38,7 @@ static void ngx_http_sluice_variables_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_variables_log(ngx_http_request_t *r);
 
 
-static ngx_http_variable_t  ngx_http_sluice_variables[] = {
+ngx_http_variable_t  ngx_http_sluice_variables_vars[] = {
 
     { ngx_string("sluice_upload_id"), NULL,
       ngx_http_sluice_variables_id, 0,
@@ -70,26 +70,6 @@ static ngx_http_variable_t  ngx_http_sluice_variables[] = {
 
       ngx_http_null_variable
 };
-
-
-ngx_int_t
-ngx_http_sluice_variables_add(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var, *v;
-
-    for (v = ngx_http_sluice_variables; v->name.len > 0; v++) {
-
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t
