@@ -299,7 +299,7 @@ jwk_add(sluice_jwk_set_t *set, json_t *jwk, sluice_jwk_alg_e wanted,
 }
 
 
-/* By its type and "alg"; ANY: none of ours, or a contradiction, with *why set. */
+/* By its type and "alg"; ANY: none of ours, or, with *why, a contradiction. */
 static sluice_jwk_alg_e
 jwk_alg(json_t *jwk, const char **why)
 {
