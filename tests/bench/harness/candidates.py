@@ -58,6 +58,18 @@ location = /raw {
     client_max_body_size 1m;
     client_body_buffer_size 64k;
 }
+location = /event {
+    sluice_produce events topic=@TOPIC@;
+    client_max_body_size 1m;
+}
+"""
+
+# As conf/ suggests for small events.
+EVENTS = """\
+sluice_kafka events {
+    bootstrap.servers %s;
+    linger.ms 0;
+}
 """
 
 
@@ -173,12 +185,13 @@ class Module(Discard):
                                    % (sum(found), pattern))
         if known("sluice_produce"):
             upload += "\n" + PRODUCE.replace("@TOPIC@", topic)
+            http += EVENTS % broker.bootstrap
         return frame(self.server, nginx.module_path(), upload + self.extra,
                      http + self.http, self.count, self.connections)
 
     def url(self, workload):
-        return self.server.url + ("/upload" if workload.kind == "form"
-                                  else "/raw")
+        path = {"form": "/upload", "json": "/event"}
+        return self.server.url + path.get(workload.kind, "/raw")
 
 
 class Peer(Service):
