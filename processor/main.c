@@ -2,7 +2,8 @@
  * main.c: arguments, signals, order of start and stop.
  *
  * Owns struct processor and the main thread, which only waits for signals.
- * The work is done by lanes, one thread each.
+ * The work is done by lanes, one thread each; a command (tool/) works in their
+ * place and ends.
  *
  * SIGTERM and SIGINT: lanes finish what they hold, write it down and leave the
  * group; a second signal, or 20 s, ends the process where it is, which is no
@@ -25,6 +26,7 @@
 #include "base/mem.h"
 #include "lane/lane.h"
 #include "lane/rows.h"
+#include "tool/tool.h"
 
 #define PROCESSOR_VERSION   "0.1.0"
 #define PROCESSOR_STOP_S    30
@@ -368,14 +370,66 @@ processor_run(struct processor *pr)
 }
 
 
+/* A command in the daemon's place. */
+static int
+processor_tool(struct processor *pr, const tool_t *tool, int argc, char **argv)
+{
+    err_t          err = { "" };
+    tool_common_t  common;
+
+    if (tool_common(&common, &argc, argv) != 0 || common.path == NULL
+        || common.help)
+    {
+        (void) tool_usage(tool);
+        return common.help ? TOOL_OK : TOOL_FAILED;
+    }
+
+    processor_init(pr, common.path);
+
+    if (processor_load(pr, &err) != RC_OK) {
+        return tool_fail(tool, &err);
+    }
+
+    int         at = processor_store(pr, &err);
+    tool_env_t  env = {
+        .conf = &pr->conf, .kafka = &pr->kafka, .redis = &pr->redis,
+        .pg = &pr->pg, .store = store_table[at],
+        .store_conf = pr->store_confs[at], .json = common.json
+    };
+
+    /* The daemon's log_level is not meant for who reads a table. */
+    log_level_set(LOG_LEVEL_WARN);
+    signal(SIGPIPE, SIG_IGN);
+
+    int code = tool->run(&env, argc, argv);
+
+    processor_free(pr);
+
+    return code;
+}
+
+
+static void
+processor_help(FILE *out)
+{
+    fputs("usage: sluice-processor -c FILE [-t]\n"
+          "       sluice-processor COMMAND -c FILE [--json] ...\n"
+          "       sluice-processor --reference | --version | --help\n"
+          "  -c FILE      the configuration\n"
+          "  -t           check it and every connection, and end\n"
+          "  --reference  print every setting, as Markdown\n", out);
+
+    for (size_t i = 0; tool_table[i] != NULL; i++) {
+        fprintf(out, "%s  %-12s %s\n", i == 0 ? "commands\n" : "",
+                tool_table[i]->name, tool_table[i]->help);
+    }
+}
+
+
 static int
 processor_usage(void)
 {
-    fputs("usage: sluice-processor -c FILE [-t]\n"
-          "       sluice-processor --reference | --version\n"
-          "  -c FILE      the configuration\n"
-          "  -t           check it and every connection, and end\n"
-          "  --reference  print every setting, as Markdown\n", stderr);
+    processor_help(stderr);
 
     return 2;
 }
@@ -385,15 +439,23 @@ int
 main(int argc, char **argv)
 {
     static const struct option  options[] = {
+        { "help", no_argument, NULL, 'h' },
         { "reference", no_argument, NULL, 'r' },
         { "version", no_argument, NULL, 'v' },
         { NULL, 0, NULL, 0 }
     };
 
     static struct processor  pr;
+    const tool_t            *tool;
     const char              *path = NULL;
     err_t                    err = { "" };
     int                      c, test = 0;
+
+    tool = argc > 1 ? tool_find(argv[1]) : NULL;
+
+    if (tool != NULL) {
+        return processor_tool(&pr, tool, argc - 1, argv + 1);
+    }
 
     while ((c = getopt_long(argc, argv, "c:t", options, NULL)) != -1) {
         switch (c) {
@@ -403,6 +465,9 @@ main(int argc, char **argv)
         case 't':
             test = 1;
             break;
+        case 'h':
+            processor_help(stdout);
+            return 0;
         case 'r':
             processor_init(&pr, NULL);
             conf_reference(stdout, pr.sections);

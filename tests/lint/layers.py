@@ -28,7 +28,7 @@ DOORS = {
                  "ngx_module/ngx_http_sluice.h", "ngx_module/jwk_key",
                  "ngx_module/ngx_http_sluice_apikey",
                  "tests/"],
-    "jansson.h": ["ngx_module/jw", "tests/"],
+    "jansson.h": ["ngx_module/jw", "processor/tool/print", "tests/"],
     "systemd/": ["processor/main", "tests/"],
     "pthread.h": ["processor/main", "processor/base/", "processor/lane/",
                   "processor/io/", "tests/"],
@@ -37,7 +37,8 @@ DOORS = {
 
 # directory of the processor -> directories whose headers it may include
 PROCESSOR = {
-    "main": {"lane", "job", "stage", "store", "io", "core", "base"},
+    "main": {"tool", "lane", "job", "stage", "store", "io", "core", "base"},
+    "tool": {"tool", "lane", "job", "stage", "store", "io", "core", "base"},
     "lane": {"lane", "stage", "store", "io", "core", "base"},
     "job": {"job", "stage", "store", "io", "core", "base"},
     "stage": {"io", "core", "base"},
