@@ -2,7 +2,9 @@
  * file.c: objects in a directory, a batch at a time.
  *
  * Owns the order of write, sync, rename and sync again, and the temporary
- * names.  Never names an object and knows nothing of windows.
+ * names.  Never names an object and knows nothing of windows.  Objects that
+ * come in pieces, or are read, are file_stream.c's; file_list.c finds and
+ * removes them.
  *
  * One syncfs() makes the bytes of a whole batch durable; then the names are
  * renamed into place and every directory on their way is synced, not only the
@@ -14,7 +16,7 @@
  * of it.
  */
 
-#include "store/file.h"
+#include "store/file_local.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -34,34 +36,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FILE_INCOMING   ".incoming"
-#define FILE_TEMP_MAX   48
-#define FILE_STALE_S    3600     /* no put takes an hour: a crash left it */
+#define FILE_STALE_S    3600     /* not written to for an hour: a crash's */
 #define FILE_DIRS_MAX   64       /* more than this in a batch: one syncfs */
 
 
-/* A directory that objects of the batch lie in, or one on the way to it. */
-typedef struct {
-    char  *path;                 /* relative to the root; "" is the root */
-    int    fd;
-} file_dir_t;
-
-
-struct store_s {
-    const char  *path;           /* borrowed from the configuration */
-    int          root;
-    int          incoming;
-    uint64_t     random;         /* in temporary names: ours alone */
-    uint64_t     count;
-
-    file_dir_t  *dirs;           /* of the batch at hand */
-    size_t       ndirs, dirs_cap;
-    int          many;           /* there were more, already forgotten */
-};
-
-
-static rc_t
-file_errno(store_t *st, err_t *err, const char *what, const char *path)
+rc_t
+file_errno(const store_t *st, err_t *err, const char *what, const char *path)
 {
     int  e = errno;
 
@@ -71,7 +51,7 @@ file_errno(store_t *st, err_t *err, const char *what, const char *path)
 }
 
 
-static void
+void
 file_temp_name(store_t *st, char name[FILE_TEMP_MAX])
 {
     (void) snprintf(name, FILE_TEMP_MAX, "%016" PRIx64 "-%" PRIu64,
@@ -205,7 +185,7 @@ failed:
 
 
 /* Relative, no empty component, none that begins with a dot. */
-static int
+int
 file_path_is_valid(const char *path)
 {
     if (path[0] == '\0') {
@@ -224,24 +204,24 @@ file_path_is_valid(const char *path)
 }
 
 
-static rc_t
-file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
-    int sync, err_t *err)
+int
+file_create_temp(store_t *st, const char *temp)
 {
-    const char  *data = obj->data;
-    size_t       left = obj->len;
-    rc_t         rc = RC_OK;
-    int          fd = openat(st->incoming, temp, O_WRONLY | O_CREAT | O_EXCL
-                             | O_NOFOLLOW | O_CLOEXEC, 0640);
-
-    if (fd < 0) {
-        return file_errno(st, err, "create a file for", obj->path);
-    }
+    int  fd = openat(st->incoming, temp, O_WRONLY | O_CREAT | O_EXCL
+                     | O_NOFOLLOW | O_CLOEXEC, 0640);
 
     /* The umask may be stricter than what the readers' group needs. */
-    if (fchmod(fd, 0640) != 0) {
+    if (fd >= 0 && fchmod(fd, 0640) != 0) {
         log_debug("store", "mode not set", LS("reason", strerror(errno)));
     }
+    return fd;
+}
+
+
+int
+file_write_all(int fd, const void *bytes, size_t left)
+{
+    const char  *data = bytes;
 
     while (left > 0) {
         ssize_t  n = write(fd, data, left);
@@ -250,18 +230,33 @@ file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
             continue;
         }
         if (n <= 0) {
-            rc = file_errno(st, err, "write", obj->path);
-            goto done;
+            return -1;
         }
         data += n;
         left -= (size_t) n;
     }
+    return 0;
+}
 
-    if (sync && fsync(fd) != 0) {
+
+static rc_t
+file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
+    int sync, err_t *err)
+{
+    rc_t  rc = RC_OK;
+    int   fd = file_create_temp(st, temp);
+
+    if (fd < 0) {
+        return file_errno(st, err, "create a file for", obj->path);
+    }
+
+    if (file_write_all(fd, obj->data, obj->len) != 0) {
+        rc = file_errno(st, err, "write", obj->path);
+
+    } else if (sync && fsync(fd) != 0) {
         rc = file_errno(st, err, "sync", obj->path);
     }
 
-done:
     /* Some file systems report a full disk only here. */
     if (close(fd) != 0 && rc == RC_OK) {
         rc = file_errno(st, err, "close", obj->path);
@@ -317,7 +312,7 @@ file_dir_add(store_t *st, const char *path, size_t len, int fd)
 }
 
 
-static void
+void
 file_forget_dirs(store_t *st)
 {
     for (size_t i = 0; i < st->ndirs; i++) {
@@ -389,7 +384,7 @@ file_parent(store_t *st, const char *path)
 }
 
 
-static rc_t
+rc_t
 file_sync_dirs(store_t *st, err_t *err)
 {
     if (st->many || st->ndirs > FILE_DIRS_MAX) {
@@ -410,19 +405,18 @@ file_sync_dirs(store_t *st, err_t *err)
 }
 
 
-static rc_t
-file_rename(store_t *st, const store_object_t *obj, const char *temp,
-    err_t *err)
+rc_t
+file_rename(store_t *st, const char *path, const char *temp, err_t *err)
 {
-    const char  *slash = strrchr(obj->path, '/');
-    const char  *base = slash != NULL ? slash + 1 : obj->path;
-    int          parent = file_parent(st, obj->path);
+    const char  *slash = strrchr(path, '/');
+    const char  *base = slash != NULL ? slash + 1 : path;
+    int          parent = file_parent(st, path);
 
     if (parent < 0) {
-        return file_errno(st, err, "make the directory of", obj->path);
+        return file_errno(st, err, "make the directory of", path);
     }
     if (renameat(st->incoming, temp, parent, base) != 0) {
-        return file_errno(st, err, "rename into", obj->path);
+        return file_errno(st, err, "rename into", path);
     }
     return RC_OK;
 }
@@ -465,7 +459,7 @@ file_put_batch(store_t *st, store_object_t *objects, size_t n)
             continue;
         }
         if (rc == RC_OK) {
-            obj->rc = file_rename(st, obj, temp[i], &obj->err);
+            obj->rc = file_rename(st, obj->path, temp[i], &obj->err);
         } else {
             obj->rc = rc;
             obj->err = why;
@@ -584,5 +578,16 @@ const store_ops_t  store_file = {
     .open = file_open,
     .probe = file_probe,
     .put = file_put,
+    .begin = file_begin,
+    .append = file_append,
+    .commit = file_commit,
+    .abort = file_abort,
+    .stat = file_stat,
+    .get = file_get,
+    .read = file_read,
+    .get_close = file_get_close,
+    .remove = file_remove,
+    .list = file_list,
+    .list_dirs = file_list_dirs,
     .close = file_close,
 };
