@@ -24,7 +24,7 @@ STD    := -std=c11 -D_GNU_SOURCE
 HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 
 .PHONY: all module module-asan processor processor-asan unit unit-asan \
-        fuzz lint bench soak-ingest bench-ingest install clean
+        fuzz lint bench soak-ingest bench-ingest bench-processor install clean
 
 all: module processor
 
@@ -207,6 +207,14 @@ bench-ingest: module $(BUILD)/bench/ngx_http_discard_module.so \
 	BUILD=$(BUILD) \
 	    SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
 	    tests/bench/ingest $(INGEST)
+
+# The processor beside its floor, Bento and Flink; see docs/performance.md.
+bench-processor: module processor $(BUILD)/bench/floor
+	tests/bench/peers/build $(BUILD)/bench/peers bento-d1 flink
+	BUILD=$(abspath $(BUILD)) \
+	SLUICE_PROCESSOR=$(abspath $(BUILD))/processor/sluice-processor \
+	SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
+	    tests/bench/catchup $(CATCHUP)
 
 # A million uploads into three brokers under kills and reloads, and the truth
 # check: make soak-ingest SOAK="--files 20000 --seed 1".

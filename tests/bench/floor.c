@@ -4,17 +4,22 @@
  *   floor hash BYTES COUNT                     SHA-256 of COUNT files
  *   floor produce BROKERS TOPIC BYTES COUNT    librdkafka, no copy, acks=all
  *   floor consume BROKERS TOPIC                read to the end and hash
+ *   floor files DIR BYTES COUNT BATCH          write files, sync each BATCH
  *
  * Prints one line: cpu=SECONDS bytes=N files=N wall=SECONDS.  The bench holds
  * the real parts against the sum of these, measured in the same run.
  */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <librdkafka/rdkafka.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SLOTS_BYTES  64000000      /* distinct buffers: no gift of the cache */
 #define INFLIGHT     320           /* as 16 forms of 20 files */
@@ -294,6 +299,54 @@ floor_consume(const char *brokers, const char *topic)
 }
 
 
+/* A directory for each 1,100 files, as the catch-up's windows have. */
+static void
+floor_files(const char *dir, size_t size, long count, long batch)
+{
+    int      fd, root;
+    long     i;
+    char    *buf, path[1024];
+    double   cpu, wall;
+
+    buf = floor_bytes(size);
+    root = open(dir, O_RDONLY | O_DIRECTORY);
+
+    if (root == -1) {
+        floor_die(dir, strerror(errno));
+    }
+
+    cpu = floor_clock(CLOCK_PROCESS_CPUTIME_ID);
+    wall = floor_clock(CLOCK_MONOTONIC);
+
+    for (i = 0; i < count; i++) {
+        snprintf(path, sizeof(path), "%s/%ld", dir, i / 1100);
+
+        if (i % 1100 == 0 && mkdir(path, 0755) != 0) {
+            floor_die(path, strerror(errno));
+        }
+
+        snprintf(path, sizeof(path), "%s/%ld/%ld", dir, i / 1100, i);
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+        if (fd == -1 || write(fd, buf, size) != (ssize_t) size
+            || close(fd) != 0)
+        {
+            floor_die(path, strerror(errno));
+        }
+
+        if ((i % batch == batch - 1 || i == count - 1) && syncfs(root) != 0) {
+            floor_die("syncfs", strerror(errno));
+        }
+    }
+
+    floor_print(floor_clock(CLOCK_PROCESS_CPUTIME_ID) - cpu,
+                floor_clock(CLOCK_MONOTONIC) - wall, (double) size * count,
+                count);
+    close(root);
+    free(buf);
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -312,7 +365,12 @@ main(int argc, char **argv)
         return 0;
     }
 
-    fprintf(stderr, "usage: floor hash|produce|consume ...\n");
+    if (argc == 6 && strcmp(argv[1], "files") == 0) {
+        floor_files(argv[2], atol(argv[3]), atol(argv[4]), atol(argv[5]));
+        return 0;
+    }
+
+    fprintf(stderr, "usage: floor hash|produce|consume|files ...\n");
 
     return 2;
 }
