@@ -22,7 +22,8 @@ RULES = {
     "fence":       "apply refuses when next is not what the lane believes",
     "closed":      "apply refuses when closed is not what the lane believes",
     "recheck-pg":  "a lane compares closed_through, also when nothing comes",
-    "page-fence":  "pages of a close are of one unmoved state",
+    "page-fence":  "a page of a close is of the state the lane believes in",
+    "one-next":    "pages of a window that more may come into are of one next",
     "close-cas":   "a close compares closed_through before it moves it",
     "behind":      "a close waits while a row of its window knows more",
     "forget-fence": "closed windows leave Redis only if next has not moved",
@@ -52,14 +53,16 @@ State = collections.namedtuple("State", "next closed watermark open counts "
 Tables = collections.namedtuple("Tables", "rows closed next")
 
 # A lane.  phase: out (to be taken), taking (knows PostgreSQL's word), on.
-# busy: None, or what it is in the middle of.
+# busy: None, or what it is in the middle of.  closing: None, or (window, pages
+# so far, next they are of), with other steps between the pages; next is None
+# when the window is due by the log, and whatever comes is late for it.
 Lane = collections.namedtuple("Lane", "phase pos next closed closed_next "
-                                      "watermark open dirty idle busy")
+                                      "watermark open dirty idle busy closing")
 
 World = collections.namedtuple("World", "redis older tables oldtables lanes "
                                         "owner end clock sent faults")
 
-OUT = Lane("out", 0, None, -1, 0, -1, (), (), -1, None)
+OUT = Lane("out", 0, None, -1, 0, -1, (), (), -1, None, None)
 FAULTS = ("crash", "steal", "flush", "rollback", "pgloss", "retry")
 
 
@@ -229,12 +232,16 @@ class Model:
             yield "recheck%d-pg" % i, self.fenced(w, i)
         if lane.pos < w.end:
             yield self.judge(w, i)
-        if lane.dirty:
+        if self.flushable(lane):
             yield self.flush_read(w, i)
+        if lane.closing is not None:
+            yield self.close_page(w, i)
+            return
         for window in lane.open[:1]:
             if max(lane.watermark, lane.idle) >= window + 2:
+                at = None if lane.watermark >= window + 2 else lane.next
                 yield "close%d-begin(%d)" % (i, window), self.set(
-                    w, i, lane._replace(busy=("page", window, ())))
+                    w, i, lane._replace(closing=(window, (), at)))
             else:
                 yield from self.ask(w, i, window)
 
@@ -333,14 +340,21 @@ class Model:
 
     # flush
 
+    def flushable(self, lane):
+        """Rows of a window that is being closed are the close's."""
+        return tuple(k for k in lane.dirty
+                     if lane.closing is None or k[0] != lane.closing[0])
+
     def flush_read(self, w, i):
         lane = w.lanes[i]
         if not self.believes(w, lane):
             return "flush%d-fenced" % i, self.fenced(w, i)
         counts = dict(w.redis.counts)
-        rows = tuple((k, counts[k]) for k in lane.dirty if k in counts)
+        dirty = self.flushable(lane)
+        rows = tuple((k, counts[k]) for k in dirty if k in counts)
         return "flush%d-read" % i, self.set(w, i, lane._replace(
-            dirty=(), busy=("flush", rows)))
+            dirty=tuple(k for k in lane.dirty if k not in dirty),
+            busy=("flush", rows)))
 
     def flush_write(self, w, i):
         lane = w.lanes[i]
@@ -367,39 +381,42 @@ class Model:
 
     def close_page(self, w, i):
         lane = w.lanes[i]
-        _, window, items = lane.busy
+        window, items, at = lane.closing
         if not self.believes(w, lane) and self.has("page-fence"):
             return "close%d-fenced" % i, self.fenced(w, i)
+        if at is not None and at != lane.next and self.has("one-next"):
+            return "close%d-moved" % i, self.set(w, i, lane._replace(
+                closing=None))
         file = self.files[len(items)]
         counts = dict(w.redis.counts) if w.redis is not None else {}
-        items += ((file, counts.get((window, file), 0)),)
+        items += (((window, file), counts.get((window, file), 0)),)
         # After the last page the fence is asked once more.
-        busy = ("check" if len(items) == len(self.files) else "page",
-                window, items)
-        return "close%d-page" % i, self.set(w, i, lane._replace(busy=busy))
+        last = len(items) == len(self.files)
+        return "close%d-page" % i, self.set(w, i, lane._replace(
+            closing=(window, items, at), busy=("check",) if last else None))
 
     def close_check(self, w, i):
         lane = w.lanes[i]
         if not self.believes(w, lane) and self.has("page-fence"):
             return "close%d-fenced" % i, self.fenced(w, i)
         return "close%d-check" % i, self.set(w, i, lane._replace(
-            busy=("commit",) + lane.busy[1:]))
+            busy=("commit",)))
 
     def close_commit(self, w, i):
         lane = w.lanes[i]
-        _, window, items = lane.busy
+        window, items, at = lane.closing
         t = w.tables
         if t.closed != lane.closed and self.has("close-cas"):
             return "close%d-fenced" % i, self.fenced(w, i)
-        if self.has("behind") and any(
+        if at is not None and self.has("behind") and any(
                 k[0] == window and row[1] > lane.next for k, row in t.rows):
             return "close%d-behind" % i, self.set(w, i, lane._replace(
-                busy=None))
-        rows = self.upsert(t.rows, [((window, f), n) for f, n in items if n],
+                busy=None, closing=None))
+        rows = self.upsert(t.rows, [item for item in items if item[1]],
                            lane.next, True)
         return "close%d-commit(%d)" % (i, window), self.set(
             self.commit(w, Tables(rows, window, max(t.next, lane.next))), i,
-            lane._replace(busy=("forget", window)))
+            lane._replace(busy=("forget", window), closing=None))
 
     def close_forget(self, w, i):
         lane, state = w.lanes[i], self.live(w)
@@ -424,8 +441,6 @@ class Model:
                     sent=w.sent | {lane.busy[1]})
         if what == "flush":
             return self.flush_write(w, i)
-        if what == "page":
-            return self.close_page(w, i)
         if what == "check":
             return self.close_check(w, i)
         if what == "commit":

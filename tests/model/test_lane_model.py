@@ -16,6 +16,10 @@ STRAGGLER = [(0, "a"), (0, "a", True), (1, "b")]
 STRANGER = [(0, "a"), (0, "b", True)]
 BEHIND = [(0, "a"), (2, "a"), (0, "a", True)]
 
+# Window 0 is due by the log at the third record; the others come meanwhile.
+BUSY = [(0, "a"), (0, "b"), (2, "a"), (2, "b")]
+BUSY_LATE = [(0, "a"), (0, "b"), (2, "a"), (0, "a", True)]
+
 # The whole log is there and it is late: fewer states, for two lanes.
 THERE = dict(end=3, clock=4)
 
@@ -35,6 +39,13 @@ SCENARIOS = {
     "a straggler and a zombie": (STRAGGLER, dict(steal=1)),
     "a straggler of its own and a zombie": (STRANGER, dict(steal=1)),
     "a straggler and an older PostgreSQL": (BEHIND, dict(pgloss=1)),
+    "a close under traffic, a flushed Redis": (BUSY, dict(flush=1, end=2)),
+    "a close under traffic, an older Redis": (BUSY_LATE, dict(rollback=1,
+                                                              end=2)),
+    "a close under traffic, an older PostgreSQL": (BUSY_LATE, dict(pgloss=1,
+                                                                   end=2)),
+    "a close under traffic and a zombie": (BUSY_LATE, dict(steal=1, end=3,
+                                                           clock=4)),
 }
 
 WIDE = {
@@ -53,6 +64,7 @@ NEEDED = {
     ("closed",): "a straggler and a zombie",
     ("recheck-pg",): "an older PostgreSQL",
     ("page-fence",): "a crash and a flushed Redis",
+    ("one-next",): "a straggler, a crash, a flushed Redis",
     ("close-cas",): "an older PostgreSQL",
     ("behind",): "a straggler of its own and a zombie",
     ("forget-fence",): "a straggler and a zombie",
