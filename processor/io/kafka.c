@@ -215,6 +215,45 @@ kafka_position(const kafka_t *kafka, int32_t partition)
 }
 
 
+int64_t
+kafka_next(const kafka_t *kafka, int32_t partition)
+{
+    const kafka_part_t  *part = kafka_part_find(kafka, partition);
+
+    if (part == NULL || part->position >= 0) {
+        return part != NULL ? part->position : -1;
+    }
+    if (part->n > 0) {
+        return part->kept[part->first]->offset;
+    }
+    return part->reading ? part->expected : -1;
+}
+
+
+int
+kafka_head(const kafka_t *kafka, int32_t partition, int64_t *offset,
+    int64_t *ts_ms)
+{
+    const kafka_part_t         *part = kafka_part_find(kafka, partition);
+    rd_kafka_timestamp_type_t   type;
+
+    if (part == NULL || part->n == 0) {
+        return 0;
+    }
+
+    *offset = part->kept[part->first]->offset;
+    *ts_ms = rd_kafka_message_timestamp(part->kept[part->first], &type);
+    return 1;
+}
+
+
+int
+kafka_is_member(const kafka_t *kafka)
+{
+    return kafka->group != NULL && kafka->was_assigned;
+}
+
+
 static void
 kafka_batch_add_headers(kafka_batch_t *batch, const rd_kafka_message_t *msg,
     record_t *rec)

@@ -98,6 +98,19 @@ void kafka_pause(kafka_t *kafka, int32_t partition);
 int64_t kafka_position(const kafka_t *kafka, int32_t partition);
 
 /*
+ * The first offset that may hold a record which is not delivered; -1: not
+ * known.
+ */
+int64_t kafka_next(const kafka_t *kafka, int32_t partition);
+
+/* Offset and time of the record to be delivered next; 0: none is here. */
+int kafka_head(const kafka_t *kafka, int32_t partition, int64_t *offset,
+    int64_t *ts_ms);
+
+/* Whether the group gave us something, if only nothing. */
+int kafka_is_member(const kafka_t *kafka);
+
+/*
  * Asks the leader now, 5 s at most.  first and end as of the answer; end is
  * what a reader of committed records gets to see.
  */

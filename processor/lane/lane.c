@@ -17,9 +17,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "lane/apply.h"
 #include "lane/close.h"
 #include "lane/flush.h"
+#include "lane/gauges.h"
 #include "lane/partition.h"
 #include "lane/state.h"
 #include "lane/take.h"
@@ -35,6 +37,7 @@ struct lane_s {
     links_t            l;
     rows_t            *rows;
     const atomic_int  *stop;
+    metrics_slot_t    *slot;
     partition_t      **parts;
     size_t             nparts;
     int64_t            hurry_until_ms;
@@ -91,6 +94,7 @@ lane_worked(lane_t *lane, partition_t *p, const char *step)
 
     p->failed_step = NULL;
     p->retry.failures = 0;
+    gauges_stalled(p, NULL, 0);
 }
 
 
@@ -113,6 +117,9 @@ lane_stalled(lane_t *lane, partition_t *p, const char *step, const err_t *err)
                   LI("failures", p->retry.failures), LS("err", err->text));
     }
 
+    metrics_add(METRIC_FAILURES, metrics_step(step), 1);
+    gauges_stalled(p, step, p->failed_at_ms);
+
     p->failed_step = step;
     p->retry_at_ms = now + retry_next(&p->retry,
                                       (uint32_t) rand_r(&lane->seed));
@@ -124,6 +131,7 @@ lane_fenced(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 {
     int64_t now = lane_now();
 
+    metrics_add(METRIC_FENCED, metrics_step(step), 1);
     p->fenced++;
     p->retry_at_ms = now + rand_r(&lane->seed) % LANE_FENCED_MS;
 
@@ -154,6 +162,8 @@ lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
 
     if (rc == RC_REJECT) {
         p->state = PARTITION_STOPPED;
+        metrics_add(METRIC_STOPS, metrics_step(step), 1);
+        gauges_stalled(p, step, lane_now());
         log_error("lane", "stopped, an operator is needed",
                   LI("lane", lane->l.number), LI("part", p->id),
                   LS("step", step), LS("err", err->text));
@@ -172,10 +182,14 @@ lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
 static rc_t
 lane_take(lane_t *lane, partition_t *p)
 {
-    err_t  err = { "" };
-    rc_t   rc = take_partition(&lane->l, p, &err);
+    int64_t  began = metrics_clock();
+    err_t    err = { "" };
+    rc_t     rc = take_partition(&lane->l, p, &err);
+
+    metrics_time(METRIC_STEP, METRICS_STEP_TAKE, began);
 
     if (rc == RC_OK) {
+        gauges_taken(p);
         int64_t now = lane_now();
 
         p->flush_at_ms = now;
@@ -192,15 +206,22 @@ lane_take(lane_t *lane, partition_t *p)
 static rc_t
 lane_flush(lane_t *lane, partition_t *p, int64_t now)
 {
-    err_t  err = { "" };
-    rc_t   rc;
+    int64_t  began = metrics_clock();
+    int      dirty = partition_is_dirty(p);
+    err_t    err = { "" };
+    rc_t     rc;
 
     if (now < p->flush_at_ms) {
         return RC_OK;
     }
 
-    rc = lane_step(lane, p, "flush",
-                   flush_rows(&lane->l, p, lane->rows, &err), &err);
+    rc = flush_rows(&lane->l, p, lane->rows, &err);
+
+    if (dirty) {
+        metrics_time(METRIC_STEP, METRICS_STEP_FLUSH, began);
+    }
+
+    rc = lane_step(lane, p, "flush", rc, &err);
 
     /* A sweep goes on at the next turn. */
     if (!partition_is_dirty(p)) {
@@ -226,7 +247,8 @@ lane_recheck(lane_t *lane, partition_t *p, int64_t now)
         return RC_OK;
     }
 
-    int touch = now >= p->touch_at_ms;
+    int      touch = now >= p->touch_at_ms;
+    int64_t  began = metrics_clock();
 
     rc = state_check(&lane->l, p, touch, &err);
 
@@ -239,6 +261,7 @@ lane_recheck(lane_t *lane, partition_t *p, int64_t now)
         p->committed = PARTITION_NONE;
     }
 
+    metrics_time(METRIC_STEP, METRICS_STEP_CHECK, began);
     p->check_at_ms = now + LANE_CHECK_MS;
 
     if (touch) {
@@ -268,11 +291,29 @@ lane_commit(lane_t *lane, partition_t *p)
 }
 
 
+static rc_t
+lane_close_due(lane_t *lane, partition_t *p, int64_t now)
+{
+    int64_t  began = metrics_clock(), closed = p->closed_ms;
+    err_t    err = { "" };
+    rc_t     rc;
+
+    rc = close_due(&lane->l, p, lane->rows, lane_clock(CLOCK_REALTIME), now,
+                   &err);
+
+    /* Most turns nothing is due. */
+    if (rc != RC_OK || p->closed_ms != closed) {
+        metrics_time(METRIC_STEP, METRICS_STEP_CLOSE, began);
+    }
+
+    return lane_step(lane, p, "close", rc, &err);
+}
+
+
 static void
 lane_serve(lane_t *lane, partition_t *p)
 {
     int64_t  now = lane_now();
-    err_t    err = { "" };
     rc_t     rc;
 
     if (p->state == PARTITION_TAKING && now >= p->retry_at_ms) {
@@ -283,9 +324,7 @@ lane_serve(lane_t *lane, partition_t *p)
         return;
     }
 
-    rc = close_due(&lane->l, p, lane->rows, lane_clock(CLOCK_REALTIME), now,
-                   &err);
-    rc = lane_step(lane, p, "close", rc, &err);
+    rc = lane_close_due(lane, p, now);
 
     if (rc == RC_OK) {
         rc = lane_flush(lane, p, now);
@@ -318,12 +357,18 @@ lane_batch(lane_t *lane, kafka_batch_t *batch)
         return;
     }
 
-    rc_t rc = apply_batch(&lane->l, p, records, n, &err);
+    gauges_batch(p, &records[0]);
+
+    int64_t  began = metrics_clock();
+    rc_t     rc = apply_batch(&lane->l, p, records, n, &err);
+
+    metrics_time(METRIC_BATCH, 0, began);
 
     lane_step(lane, p, "apply", rc, &err);
 
     if (rc == RC_OK) {
         p->check_at_ms = lane_now() + LANE_CHECK_MS;
+        gauges_applied(p, records, n);
     }
 }
 
@@ -339,7 +384,9 @@ lane_assigned(void *ctx, int32_t partition)
 
     lane->parts = mem_grow(lane->parts, lane->nparts + 1,
                            sizeof(*lane->parts));
-    lane->parts[lane->nparts++] = partition_new(lane->l.conf, partition);
+    lane->parts[lane->nparts++] = partition_new(lane->l.conf, partition,
+                                                lane->l.number);
+    metrics_add(METRIC_ASSIGNED, 0, 1);
 }
 
 
@@ -361,8 +408,11 @@ lane_leave(lane_t *lane, partition_t *p)
     rc = flush_rows(&lane->l, p, lane->rows, &err);
 
     if (rc == RC_OK && !partition_is_dirty(p)) {
+        int64_t began = metrics_clock();
+
         rc = kafka_commit_wait(lane->l.kafka, p->id, partition_low_water(p),
                                LANE_COMMIT_MS, &err);
+        metrics_time(METRIC_STEP, METRICS_STEP_COMMIT, began);
     }
 
     if (rc != RC_OK) {
@@ -391,6 +441,8 @@ lane_revoked(void *ctx, int32_t partition, int lost)
 
     log_info("lane", lost ? "lost" : "revoked", LI("lane", lane->l.number),
              LI("part", partition), LI("next", p->next));
+    metrics_add(METRIC_REVOKED, lost ? METRICS_LEAVING_LOST
+                                     : METRICS_LEAVING_ORDER, 1);
 
     partition_free(p);
     lane->nparts--;
@@ -419,6 +471,7 @@ lane_open(lane_t **out, const lane_setup_t *setup, int number, err_t *err)
     l->store_ops = setup->store;
     lane->rows = rows_new();
     lane->stop = setup->stop;
+    lane->slot = metrics_slot_open(setup->conf->topic, -1, number);
     lane->seed = (unsigned int) (lane_clock(CLOCK_REALTIME) + number);
 
     rc = setup->store->open(&l->store, setup->store_conf, err);
@@ -472,6 +525,7 @@ lane_close(lane_t *lane)
     pg_close(lane->l.pg);
     redis_close(lane->l.redis);
     redis_args_free(&lane->l.args);
+    metrics_slot_close(lane->slot);
     free(lane);
 }
 
@@ -506,6 +560,8 @@ lane_run(lane_t *lane)
     const lane_conf_t *conf = lane->l.conf;
 
     while (!atomic_load(lane->stop)) {
+        gauges_turn(lane->slot, &lane->l, lane->nparts);
+
         kafka_batch_t *batch = kafka_poll(lane->l.kafka, lane_wait(lane),
                                           (size_t) conf->batch_records,
                                           (size_t) conf->batch_bytes);
@@ -518,6 +574,7 @@ lane_run(lane_t *lane)
         /* Each may wait for a service that hangs. */
         for (size_t i = 0; i < lane->nparts && !atomic_load(lane->stop); i++) {
             lane_serve(lane, lane->parts[i]);
+            gauges_partition(&lane->l, lane->parts[i]);
         }
     }
 

@@ -16,7 +16,7 @@
 
 
 partition_t *
-partition_new(const lane_conf_t *conf, int32_t id)
+partition_new(const lane_conf_t *conf, int32_t id, int lane)
 {
     partition_t *p = mem_zalloc(sizeof(*p));
 
@@ -28,6 +28,7 @@ partition_new(const lane_conf_t *conf, int32_t id)
     p->key_open = mem_printf("sluice:{%s/%s:%" PRId32 "}:open",
                              conf->pipeline, conf->topic, id);
     p->committed = PARTITION_NONE;
+    p->slot = metrics_slot_open(conf->topic, id, lane);
     partition_reset(p);
 
     return p;
@@ -73,6 +74,7 @@ partition_free(partition_t *p)
     }
 
     partition_reset(p);
+    metrics_slot_close(p->slot);
     free(p->key_progress);
     free(p->key_open);
     free(p);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "core/members.h"
 #include "core/retry.h"
 #include "core/store.h"
@@ -86,9 +87,10 @@ typedef struct {
     int64_t            failed_at_ms;
     int64_t            fenced_at_ms;
     uint64_t           fenced;       /* since it was last logged */
+    metrics_slot_t    *slot;
 } partition_t;
 
-partition_t *partition_new(const lane_conf_t *conf, int32_t id);
+partition_t *partition_new(const lane_conf_t *conf, int32_t id, int lane);
 void partition_free(partition_t *p);
 
 /* Forget everything that take_partition() finds out. */
