@@ -24,7 +24,8 @@ STD    := -std=c11 -D_GNU_SOURCE
 HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 
 .PHONY: all module module-asan processor processor-asan unit unit-asan \
-        fuzz lint bench soak-ingest bench-ingest bench-processor install clean
+        fuzz lint bench soak-ingest bench-ingest bench-processor faults \
+        install clean
 
 all: module processor
 
@@ -221,6 +222,13 @@ bench-processor: module processor $(BUILD)/bench/floor
 soak-ingest: module
 	SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
 	    tests/soak/run $(SOAK)
+
+# Rounds of uploads while the services are killed, frozen, cut off and filled
+# up, and the truth after each: make faults FAULTS="--rounds 30 --seed 1".
+faults: module processor
+	SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
+	    SLUICE_PROCESSOR=$(abspath $(BUILD))/processor/sluice-processor \
+	    tests/faults/run $(FAULTS)
 
 
 # ---- install -------------------------------------------------------------

@@ -4,11 +4,10 @@ The log is read back when all is over.  Nothing here looks at what nginx or a
 processor believes before the log has been asked.
 """
 
+import collections
 import hashlib
 import json
 import os
-
-import psycopg2
 
 from stack import client
 
@@ -18,6 +17,15 @@ SELECT partition, (extract(epoch FROM window_start) * 1000)::bigint, customer,
        through_offset
   FROM sluice.summary WHERE topic = %s
 """
+
+
+class Violation(AssertionError):
+    """Sluice broke a promise; anything else that fails is the harness's."""
+
+
+def claim(truth, text):
+    if not truth:
+        raise Violation(text)
 
 
 class Row:
@@ -33,35 +41,54 @@ class Row:
 class Log:
     """All records of the topic, and of .late and .dead by their source."""
 
-    def __init__(self, kafka, topic, window_ms):
-        self.window_ms = window_ms
-        self.records = kafka.records(topic)
-        self.late = _sources(kafka.records(topic + ".late"))
-        self.dead = _sources(kafka.records(topic + ".dead"))
-        self.ends = kafka.end_offsets(topic)
+    def __init__(self, records, late, dead, ends, window_ms):
+        self.records, self.late, self.dead = records, late, dead
+        self.ends, self.window_ms = ends, window_ms
+
+    def customer(self, record):
+        return record.headers.get("ce_customer", "")
+
+    def repeats(self):
+        """(partition, offset) of what counted before: the same content, of
+        the same customer, under the same Idempotency-Key."""
+        seen, found = set(), set()
+        for r in self.records:
+            key = r.headers.get("ce_idempotencykey")
+            if key is None or (r.partition, r.offset) in self.late | self.dead:
+                continue
+            name = self.customer(r), key, r.headers["ce_sha256"]
+            if name in seen:
+                found.add((r.partition, r.offset))
+            seen.add(name)
+        return found
 
     def counted(self):
         """{(partition, window, customer, sha256): [record, ...]}"""
+        skip = self.late | self.dead | self.repeats()
         found = {}
         for r in self.records:
-            if (r.partition, r.offset) not in self.late | self.dead:
+            if (r.partition, r.offset) not in skip:
                 found.setdefault(
                     (r.partition, r.timestamp - r.timestamp % self.window_ms,
-                     r.headers.get("ce_customer", ""),
-                     r.headers["ce_sha256"]), []).append(r)
+                     self.customer(r), r.headers["ce_sha256"]), []).append(r)
         return found
 
     def summed(self):
         """{(window, customer, sha256): count}, over all partitions."""
-        found = {}
+        found = collections.Counter()
         for key, records in self.counted().items():
-            found[key[1:]] = found.get(key[1:], 0) + len(records)
-        return found
+            found[key[1:]] += len(records)
+        return dict(found)
 
 
-def _sources(records):
-    return {(int(r.headers["error-partition"]),
-             int(r.headers["error-offset"])) for r in records}
+def read_log(kafka, topic, window_ms):
+    def sources(records):
+        return {(int(r.headers["error-partition"]),
+                 int(r.headers["error-offset"])) for r in records}
+    return Log(kafka.records(topic, 60),
+               sources(kafka.records(topic + ".late")),
+               sources(kafka.records(topic + ".dead")),
+               kafka.end_offsets(topic), window_ms)
 
 
 def committed(kafka, group, topic):
@@ -76,22 +103,26 @@ def committed(kafka, group, topic):
         c.close()
 
 
-def rows(dsn, topic):
+def query(dsn, sql, *arguments):
+    import psycopg2
     c = psycopg2.connect(dsn)
     try:
         with c.cursor() as cursor:
-            cursor.execute(ROWS, (topic,))
-            return [Row(r) for r in cursor.fetchall()]
+            cursor.execute(sql, arguments)
+            return cursor.fetchall()
     finally:
         c.close()
 
 
+def rows(dsn, topic):
+    return [Row(r) for r in query(dsn, ROWS, topic)]
+
+
 def summed(found):
-    counts = {}
+    counts = collections.Counter()
     for r in found:
-        key = (r.window, r.customer, r.sha256)
-        counts[key] = counts.get(key, 0) + r.count
-    return counts
+        counts[r.window, r.customer, r.sha256] += r.count
+    return dict(counts)
 
 
 def difference(want, have):
@@ -109,32 +140,42 @@ def check_answers(log, clients):
     for r in log.records:
         by_id.setdefault(r.headers["ce_id"], []).append(r)
     twice = {k: v for k, v in by_id.items() if len(v) > 1}
-    assert not twice, "in the log twice: %r" % twice
+    claim(not twice, "in the log twice: %r" % twice)
 
+    told = collections.Counter()
     for sent, entry in clients.answers:
         r = by_id.get(entry.get("id"), [None])[0]
+        told[entry["status"]] += 1
         if entry["status"] == "accepted":
-            assert r is not None, "accepted and lost: %r" % entry
-            assert r.headers["ce_sha256"] == entry["sha256"] == sent.sha256
-            assert r.headers["ce_subject"] == sent.name
+            claim(r is not None, "accepted and lost: %r" % entry)
+            claim(r.headers["ce_sha256"] == entry["sha256"] == sent.sha256
+                  and r.headers["ce_subject"] == sent.name,
+                  "accepted is not what was sent: %r %r" % (entry, r))
         elif entry["status"] == "rejected":
-            assert r is None, "rejected and stored: %r" % entry
-            assert not sent.fits or entry["reason"] == "unavailable", entry
+            claim(r is None, "rejected and stored: %r" % entry)
+            claim(not sent.fits or entry["reason"] == "unavailable",
+                  "rejected for no reason: %r" % entry)
         else:
-            assert entry["status"] == "unknown", entry
+            claim(entry["status"] == "unknown", "answered %r" % entry)
+    return dict(told)
 
 
 def check_records(log, clients):
-    """Every record is a whole file that some client sent, and sent once."""
+    """Every record is a whole file that some client sent; and sent once,
+    where it had no key to send it again."""
     seen = set()
     for r in log.records:
-        sent = clients.sent[r.headers["ce_subject"]]
+        sent = clients.sent.get(r.headers["ce_subject"])
+        claim(sent is not None, "nobody sent %r" % r)
         digest = hashlib.sha256(r.value).hexdigest()
-        assert digest == r.headers["ce_sha256"] == r.key.decode() \
-            == sent.sha256, "%r is not what was sent" % r
-        assert r.headers.get("ce_customer", "") == sent.customer, r
-        assert sent.fits, "%r should have been rejected" % r
-        assert sent.name not in seen, "%s is in the log twice" % sent.name
+        claim(digest == r.headers["ce_sha256"] == r.key.decode()
+              == sent.sha256, "%r is not what was sent" % r)
+        claim(log.customer(r) == sent.customer
+              and r.headers.get("ce_idempotencykey") == sent.key,
+              "%r is of another" % r)
+        claim(sent.fits, "%r should have been rejected" % r)
+        claim(sent.key or sent.name not in seen,
+              "%s is in the log twice" % sent.name)
         seen.add(sent.name)
 
 
@@ -142,32 +183,43 @@ def check_rows(log, found):
     """Each partition's row tells of its first record, and is final."""
     counted = log.counted()
     for row in found:
-        first, *others = counted[row.partition, row.window, row.customer,
-                                 row.sha256]
-        assert row.final, row
-        assert row.count == 1 + len(others), row
-        assert (row.first_offset, row.upload, row.name, row.type, row.size) \
-            == (first.offset, first.headers["ce_id"],
-                first.headers["ce_subject"], first.headers["content-type"],
-                len(first.value)), (row, first)
-        assert row.first_offset < row.through <= log.ends[row.partition], row
-    assert len(found) == len(counted)
+        key = row.partition, row.window, row.customer, row.sha256
+        claim(key in counted, "a row of nothing: %r" % row)
+        first, *others = counted[key]
+        claim(row.final, "not final: %r" % row)
+        claim(row.count == 1 + len(others), "the log has %d: %r"
+              % (1 + len(others), row))
+        claim((row.first_offset, row.upload, row.name, row.type, row.size)
+              == (first.offset, first.headers["ce_id"],
+                  first.headers["ce_subject"], first.headers["content-type"],
+                  len(first.value)), "%r is not of %r" % (row, first))
+        claim(row.first_offset < row.through <= log.ends[row.partition],
+              "through more than there is: %r" % row)
+    claim(len(found) == len(counted), "%d rows, the log has %d"
+          % (len(found), len(counted)))
 
 
 def check_objects(store, found):
-    """Every row's object is there; every object hashes to its name."""
-    objects = set()
+    """Every row has its object and every object its row; every object hashes
+    to its name.  Returns (objects, bytes)."""
+    objects, total = set(), 0
     for directory, folders, names in os.walk(store):
         if ".incoming" in folders:
             folders.remove(".incoming")      # what a kill left unfinished
         for name in names:
             path = os.path.join(directory, name)
             with open(path, "rb") as f:
-                digest = hashlib.sha256(f.read()).hexdigest()
-            assert name.split(".")[0] == digest, path
+                data = f.read()
+            total += len(data)
+            claim(name.split(".")[0] == hashlib.sha256(data).hexdigest(),
+                  "other bytes than its name says: " + path)
             objects.add(os.path.relpath(path, store))
-    missing = {r.object for r in found} - objects
-    assert not missing, "rows without an object: %s" % missing
+    wanted = {r.object for r in found}
+    claim(not wanted - objects,
+          "rows without an object: %s" % sorted(wanted - objects)[:20])
+    claim(not objects - wanted,
+          "objects without a row: %s" % sorted(objects - wanted)[:20])
+    return len(objects), total
 
 
 def check_pages(nginx, found):
@@ -175,13 +227,14 @@ def check_pages(nginx, found):
     counts, cursor = {}, ""
     while cursor is not None:
         answer = client.get(nginx.url + "/summary?limit=200" + cursor)
-        assert answer.status == 200, answer.body
+        claim(answer.status == 200, "/summary: %r" % answer.body)
         page = json.loads(answer.body)
         for f in page["files"]:
-            assert f["final"], f
             key = (f["window"], f["customer"], f["sha256"])
-            assert key not in counts
+            claim(f["final"] and key not in counts, "/summary has %r" % f)
             counts[key] = f["count"]
         cursor = page["next"] and "&cursor=" + page["next"]
-    assert sum(counts.values()) == sum(r.count for r in found)
-    assert len(counts) == len(summed(found))
+    claim(sum(counts.values()) == sum(r.count for r in found)
+          and len(counts) == len(summed(found)),
+          "/summary has %d files, %d counted" % (
+              len(counts), sum(counts.values())))

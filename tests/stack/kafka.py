@@ -78,10 +78,22 @@ class Broker(Service):
         self.replicas = replicas
         self.fast_start = fast_start
         self.address = "127.0.0.1:%d" % self.port
+        self.more = {}                 # listener -> (port, advertised port)
+
+    def listener(self, name, link):
+        """Before the start: one more, NAME, whose clients are told another
+        port than it has; link(port) makes what lies between, and knows it."""
+        port = ports.free()
+        made = link(port)
+        self.more[name] = port, made.port
+        return made
 
     def properties(self):
         voter = self.controller_port is not None
-        listeners = "PLAINTEXT://" + self.address
+        told = listeners = "PLAINTEXT://" + self.address
+        for name, (port, advertised) in self.more.items():
+            listeners += ",%s://127.0.0.1:%d" % (name, port)
+            told += ",%s://127.0.0.1:%d" % (name, advertised)
         if voter:
             listeners += ",CONTROLLER://127.0.0.1:%d" % self.controller_port
         return {
@@ -90,9 +102,10 @@ class Broker(Service):
             "controller.quorum.voters": self.voters,
             "controller.listener.names": "CONTROLLER",
             "listeners": listeners,
-            "advertised.listeners": "PLAINTEXT://" + self.address,
-            "listener.security.protocol.map":
-                "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "advertised.listeners": told,
+            "listener.security.protocol.map": ",".join(
+                name + ":PLAINTEXT"
+                for name in ("PLAINTEXT", "CONTROLLER", *self.more)),
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": os.path.join(self.dir, "data"),
             "auto.create.topics.enable": "false",
@@ -258,7 +271,8 @@ class Kafka:
             p.leader >= 0 and set(p.isrs) == set(p.replicas) for p in parts)
 
     def delete_topic(self, *names):
-        for future in self.admin().delete_topics(list(names)).values():
+        admin = self.admin()               # lives until the futures are done
+        for future in admin.delete_topics(list(names)).values():
             future.result(30)
 
     def end_offsets(self, topic):
