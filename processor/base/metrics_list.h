@@ -45,6 +45,8 @@ METRICS_ROW(CLOSED, COUNTER, WHY, "windows_closed",
             "Windows closed, by why they were due.")
 METRICS_ROW(INCOMPLETE, COUNTER, NONE, "windows_incomplete",
             "Windows marked incomplete, since the log lacks records.")
+METRICS_ROW(LOST, COUNTER, NONE, "lost_records",
+            "Records deleted from the log before they were read, at most.")
 METRICS_ROW(REDIS_CONNECTS, COUNTER, RESULT, "redis_connects",
             "Connections made to Redis.")
 METRICS_ROW(PG_CONNECTS, COUNTER, RESULT, "postgres_connects",

@@ -168,6 +168,7 @@ kafka_close(kafka_t *kafka)
         kafka_reader_end(kafka, kafka->parts[0]);
         kafka_part_remove(kafka, kafka->parts[0]->id);
     }
+    kafka_look_close(kafka);
     kafka_reader_close(kafka);
     kafka_send_close(kafka);
 
@@ -378,6 +379,7 @@ kafka_poll(kafka_t *kafka, int timeout_ms, size_t max_records,
     kafka_send_serve(kafka);
     kafka_group_serve(kafka);
     kafka_reader_serve(kafka);
+    kafka_look_serve(kafka);
 
     if (kafka->kept_bytes <= kafka->fetch_bytes / 4) {
         kafka_reader_pull(kafka, 0);

@@ -124,6 +124,19 @@ rc_t kafka_bounds(kafka_t *kafka, int32_t partition, int64_t *first,
 rc_t kafka_offset_at(kafka_t *kafka, int32_t partition, int64_t ts_ms,
     int64_t *offset, err_t *err);
 
+typedef struct {
+    int64_t  offset;               /* -1: the log ends there */
+    int64_t  ts_ms;
+    char     id[RECORD_ID_MAX + 1];        /* ce_id; "": none to be read */
+} kafka_seen_t;
+
+/*
+ * The first record at or after offset, read now, 5 s at most; reading goes on
+ * as before.  RC_RETRY also when the log no longer has the offset.
+ */
+rc_t kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
+    kafka_seen_t *seen, err_t *err);
+
 /* Asynchronous; a failure is logged and the next commit makes up for it. */
 void kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset);
 

@@ -16,6 +16,7 @@
  *   kafka.c        open and close, poll, the records kept for later
  *   kafka_group.c  the group: rebalances, commits
  *   kafka_reader.c the reader: begin, end, bounds
+ *   kafka_look.c   a single record, by a third consumer for a while
  *   kafka_conf.c   properties
  *   kafka_send.c   the producer
  *   kafka_probe.c  -t
@@ -77,6 +78,10 @@ struct kafka_s {
     size_t                turn;        /* whose records are handed out next */
     size_t                kept_bytes;
 
+    rd_kafka_t           *looker;      /* NULL while nothing is looked at */
+    rd_kafka_topic_t     *looker_topic;
+    int64_t               looked_at;
+
     rd_kafka_t           *producer;    /* NULL until something is sent */
     size_t                unacked;
     err_t                 send_err;    /* the first failure since a wait */
@@ -111,6 +116,10 @@ rc_t kafka_reader_begin(kafka_t *kafka, kafka_part_t *part, int64_t offset,
 void kafka_reader_end(kafka_t *kafka, kafka_part_t *part);
 void kafka_reader_pull(kafka_t *kafka, int timeout_ms);
 void kafka_reader_serve(kafka_t *kafka);
+
+/* kafka_look.c */
+void kafka_look_serve(kafka_t *kafka);
+void kafka_look_close(kafka_t *kafka);
 
 /* kafka_conf.c: owned by the caller until rd_kafka_new() takes it. */
 rc_t kafka_conf_new(rd_kafka_conf_t **rkc, const kafka_conf_t *conf,

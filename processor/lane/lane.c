@@ -32,6 +32,7 @@
 #define LANE_HURRY_MS     10000      /* after a revoke that couldn't */
 #define LANE_FENCED_MS    100
 #define LANE_QUIET_MS     10000      /* between two logs of being fenced */
+#define LANE_STOPPED_MS   10000      /* has the operator acted? */
 
 struct lane_s {
     links_t            l;
@@ -147,6 +148,27 @@ lane_fenced(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 }
 
 
+/* Looked at again now and then: what stops a partition can be mended while we
+ * run. */
+static void
+lane_stopped(lane_t *lane, partition_t *p, const char *step, const err_t *err)
+{
+    p->state = PARTITION_STOPPED;
+    p->retry_at_ms = lane_now() + LANE_STOPPED_MS;
+
+    if (strcmp(p->stopped.text, err->text) == 0) {
+        return;
+    }
+
+    p->stopped = *err;
+    gauges_stalled(p, step, lane_now());
+    metrics_add(METRIC_STOPS, metrics_step(step), 1);
+    log_error("lane", "stopped, an operator is needed",
+              LI("lane", lane->l.number), LI("part", p->id), LS("step", step),
+              LS("err", err->text));
+}
+
+
 /* A step's end: goes on, or the partition waits to be taken again. */
 static rc_t
 lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
@@ -161,12 +183,7 @@ lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
     p->state = PARTITION_TAKING;
 
     if (rc == RC_REJECT) {
-        p->state = PARTITION_STOPPED;
-        metrics_add(METRIC_STOPS, metrics_step(step), 1);
-        gauges_stalled(p, step, lane_now());
-        log_error("lane", "stopped, an operator is needed",
-                  LI("lane", lane->l.number), LI("part", p->id),
-                  LS("step", step), LS("err", err->text));
+        lane_stopped(lane, p, step, err);
 
     } else if (rc == RC_FENCED) {
         lane_fenced(lane, p, step, err);
@@ -197,6 +214,11 @@ lane_take(lane_t *lane, partition_t *p)
         p->check_pg_at_ms = now + LANE_CHECK_PG_MS;
         p->touch_at_ms = now + lane->l.conf->state_ttl_ms / 20;
         p->idle_at_ms = 0;
+
+        if (p->stopped.text[0] != '\0') {
+            p->stopped.text[0] = '\0';
+            gauges_stalled(p, NULL, 0);
+        }
     }
 
     return lane_step(lane, p, "take", rc, &err);
@@ -316,7 +338,7 @@ lane_serve(lane_t *lane, partition_t *p)
     int64_t  now = lane_now();
     rc_t     rc;
 
-    if (p->state == PARTITION_TAKING && now >= p->retry_at_ms) {
+    if (p->state != PARTITION_ACTIVE && now >= p->retry_at_ms) {
         (void) lane_take(lane, p);
     }
 

@@ -15,6 +15,35 @@
 #include "lane/partition.h"
 
 
+/* What all keys begin with; the tag is what a cluster spreads them by. */
+static char *
+partition_key(const partition_t *p, const lane_conf_t *conf, const char *rest)
+{
+    if (p->generation == 0) {
+        return mem_printf("sluice:{%s/%s:%" PRId32 "}:%s", conf->pipeline,
+                          conf->topic, p->id, rest);
+    }
+
+    return mem_printf("sluice:{%s/%s:%" PRId32 "/%" PRId64 "}:%s",
+                      conf->pipeline, conf->topic, p->id, p->generation, rest);
+}
+
+
+void
+partition_generation(partition_t *p, const lane_conf_t *conf,
+    int64_t generation)
+{
+    free(p->key_progress);
+    free(p->key_open);
+
+    p->generation = generation;
+    snprintf(p->generation_text, sizeof(p->generation_text), "%" PRId64,
+             generation);
+    p->key_progress = partition_key(p, conf, "progress");
+    p->key_open = partition_key(p, conf, "open");
+}
+
+
 partition_t *
 partition_new(const lane_conf_t *conf, int32_t id, int lane)
 {
@@ -23,10 +52,7 @@ partition_new(const lane_conf_t *conf, int32_t id, int lane)
     p->id = id;
     snprintf(p->id_text, sizeof(p->id_text), "%" PRId32, id);
 
-    p->key_progress = mem_printf("sluice:{%s/%s:%" PRId32 "}:progress",
-                                 conf->pipeline, conf->topic, id);
-    p->key_open = mem_printf("sluice:{%s/%s:%" PRId32 "}:open",
-                             conf->pipeline, conf->topic, id);
+    partition_generation(p, conf, 0);
     p->committed = PARTITION_NONE;
     p->slot = metrics_slot_open(conf->topic, id, lane);
     partition_reset(p);
@@ -60,6 +86,7 @@ partition_reset(partition_t *p)
     p->closed_ms = WINDOW_NONE;
     p->closed_next = 0;
     p->next = PARTITION_NONE;
+    p->last[0] = '\0';
     p->watermark_ms = WINDOW_NONE;
     p->close_from = 0;
     p->state = PARTITION_TAKING;
@@ -86,6 +113,7 @@ partition_window(partition_t *p, const lane_conf_t *conf, int64_t start_ms)
 {
     static const char *const kinds[3] = { "unique", "count", "file" };
 
+    char    rest[WINDOW_LABEL_LEN + 8];
     size_t at = 0;
 
     while (at < p->nwindows && p->windows[at].start_ms < start_ms) {
@@ -109,9 +137,8 @@ partition_window(partition_t *p, const lane_conf_t *conf, int64_t start_ms)
     window_label(start_ms, win->label);
 
     for (int i = 0; i < 3; i++) {
-        win->keys[i] = mem_printf("sluice:{%s/%s:%" PRId32 "}:%s:%s",
-                                  conf->pipeline, conf->topic, p->id,
-                                  win->label, kinds[i]);
+        snprintf(rest, sizeof(rest), "%s:%s", win->label, kinds[i]);
+        win->keys[i] = partition_key(p, conf, rest);
     }
 
     return win;
@@ -131,7 +158,7 @@ partition_forget(partition_t *p, lane_window_t *win)
 
 
 int64_t
-partition_low_water(const partition_t *p)
+partition_low_after(const partition_t *p, int64_t closed_ms)
 {
     int64_t low = p->next;
 
@@ -139,13 +166,20 @@ partition_low_water(const partition_t *p)
         const lane_window_t *win = &p->windows[i];
 
         if (win->first != PARTITION_NONE && win->first < low
-            && (p->closed_ms == WINDOW_NONE || win->start_ms > p->closed_ms))
+            && (closed_ms == WINDOW_NONE || win->start_ms > closed_ms))
         {
             low = win->first;
         }
     }
 
     return low;
+}
+
+
+int64_t
+partition_low_water(const partition_t *p)
+{
+    return partition_low_after(p, p->closed_ms);
 }
 
 

@@ -25,6 +25,7 @@
 
 #define PARTITION_NONE   (-1)        /* no such offset */
 #define PARTITION_DAYS   4
+#define PARTITION_LAST   (RECORD_ID_MAX + 1)
 
 /* A lane's settings and connections, as its steps need them. */
 typedef struct {
@@ -64,10 +65,14 @@ typedef struct {
     char              *key_open;
     char               id_text[12];
 
+    int64_t            generation;   /* of the log, by PostgreSQL */
+    char               generation_text[24];
+
     int64_t            closed_ms;    /* PostgreSQL's; WINDOW_NONE */
     int64_t            closed_next;  /* its next_offset */
 
     int64_t            next;         /* belief; PARTITION_NONE: no state */
+    char               last[PARTITION_LAST];  /* id at next - 1, or "" */
     int64_t            watermark_ms;
     lane_window_t     *windows;      /* by start */
     size_t             nwindows;
@@ -85,6 +90,7 @@ typedef struct {
     int64_t            retry_at_ms;
     const char        *failed_step;  /* NULL: all is well */
     int64_t            failed_at_ms;
+    err_t              stopped;      /* why; empty: it is not */
     int64_t            fenced_at_ms;
     uint64_t           fenced;       /* since it was last logged */
     metrics_slot_t    *slot;
@@ -96,6 +102,11 @@ void partition_free(partition_t *p);
 /* Forget everything that take_partition() finds out. */
 void partition_reset(partition_t *p);
 
+/* Names the keys.  Each generation has its own, so that who works on another
+ * one finds nothing of this. */
+void partition_generation(partition_t *p, const lane_conf_t *conf,
+    int64_t generation);
+
 /* The window, made when it is not there: not open, in order of start. */
 lane_window_t *partition_window(partition_t *p, const lane_conf_t *conf,
     int64_t start_ms);
@@ -103,6 +114,7 @@ void partition_forget(partition_t *p, lane_window_t *win);
 
 /* First offset of what can still change, or next. */
 int64_t partition_low_water(const partition_t *p);
+int64_t partition_low_after(const partition_t *p, int64_t closed_ms);
 int partition_is_dirty(const partition_t *p);
 
 #endif /* SLUICE_LANE_PARTITION_H */

@@ -29,26 +29,27 @@
     "pipeline = $1::text AND topic = $2::text AND partition = $3::integer"
 
 #define SQL_IS_MINE                                                           \
-    SQL_KEY " AND closed_through IS NOT DISTINCT FROM " SQL_TIME("$4")
+    SQL_KEY " AND closed_through IS NOT DISTINCT FROM " SQL_TIME("$4")        \
+    " AND generation = $5::integer"
 
-/* $4 closed, $5 window, $6 through, then arrays. */
+/* $4 closed, $5 generation, $6 window, $7 through, then arrays. */
 #define SQL_INSERT(final)                                                     \
     "INSERT INTO sluice.summary AS s (pipeline, topic, partition,"            \
     " window_start, customer, sha256, id, name, type, size, count, object,"   \
-    " first_seen, first_offset, upload, through_offset, final) "              \
+    " first_seen, first_offset, upload, generation, through_offset, final) "  \
     "SELECT DISTINCT ON (r.customer COLLATE \"C\", r.sha256 COLLATE \"C\")"   \
-    " $1::text, $2::text, $3::integer, " SQL_TIME("$5") ","                   \
+    " $1::text, $2::text, $3::integer, " SQL_TIME("$6") ","                   \
     " r.customer, r.sha256, r.id::uuid, r.name, r.type, r.size, r.count,"     \
     " r.object, " SQL_TIME("r.first_seen") ", r.first_offset, r.upload,"      \
-    " $6::bigint, " final " "                                                 \
-    "FROM mine, unnest($7::text[], $8::text[], $9::text[], $10::text[],"      \
-    " $11::text[], $12::bigint[], $13::bigint[], $14::text[],"                \
-    " $15::bigint[], $16::bigint[], $17::text[]) AS r(customer, sha256,"      \
+    " $5::integer, $7::bigint, " final " "                                    \
+    "FROM mine, unnest($8::text[], $9::text[], $10::text[], $11::text[],"     \
+    " $12::text[], $13::bigint[], $14::bigint[], $15::text[],"                \
+    " $16::bigint[], $17::bigint[], $18::text[]) AS r(customer, sha256,"      \
     " id, name, type, size, count, object, first_seen, first_offset,"         \
     " upload) "                                                               \
     "ORDER BY r.customer COLLATE \"C\", r.sha256 COLLATE \"C\" "              \
     "ON CONFLICT (pipeline, topic, partition, window_start, customer,"        \
-    " sha256) DO UPDATE SET count = excluded.count,"                          \
+    " sha256, generation) DO UPDATE SET count = excluded.count,"              \
     " through_offset = excluded.through_offset,"                              \
     " final = excluded.final, updated_at = now() "                            \
     "WHERE NOT s.final"
@@ -73,12 +74,14 @@ static const char rows_sql_ensure_day[] =
 
 static const char rows_sql_progress_make[] =
     "INSERT INTO sluice.progress (pipeline, topic, partition, window_ms,"
-    " next_offset) VALUES ($1::text, $2::text, $3::integer, $4::integer, 0)"
+    " next_offset, lateness_ms)"
+    " VALUES ($1::text, $2::text, $3::integer, $4::integer, 0, $5::integer)"
     " ON CONFLICT DO NOTHING";
 
 static const char rows_sql_progress_read[] =
     "SELECT (extract(epoch FROM closed_through) * 1000)::bigint, next_offset,"
-    " window_ms FROM sluice.progress WHERE " SQL_KEY;
+    " window_ms, generation, last_id, low_offset, lateness_ms"
+    " FROM sluice.progress WHERE " SQL_KEY;
 
 static const char rows_sql_check[] =
     "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE;
@@ -90,19 +93,35 @@ static const char rows_sql_close_begin[] =
  * before it waited. */
 static const char rows_sql_close_known[] =
     "SELECT max(through_offset) FROM sluice.summary WHERE " SQL_KEY
-    " AND window_start = " SQL_TIME("$4");
+    " AND generation = $5::integer AND window_start = " SQL_TIME("$4");
 
 /* With Redis behind, a close may see less of the log than the one before it;
  * next_offset still tells what was sent on already. */
 static const char rows_sql_close_end[] =
-    "UPDATE sluice.progress SET closed_through = " SQL_TIME("$5") ","
-    " next_offset = greatest(next_offset, $6::bigint), updated_at = now()"
+    "UPDATE sluice.progress SET closed_through = " SQL_TIME("$6") ","
+    " next_offset = greatest(next_offset, $7::bigint),"
+    " last_id = CASE WHEN next_offset > $7::bigint THEN last_id ELSE $8::text"
+    " END, low_offset = $9::bigint, updated_at = now()"
     " WHERE " SQL_IS_MINE;
+
+static const char rows_sql_lateness[] =
+    "UPDATE sluice.progress SET lateness_ms = $6::integer WHERE " SQL_IS_MINE;
+
+static const char rows_sql_gap[] =
+    "INSERT INTO sluice.gaps AS g (pipeline, topic, partition, generation,"
+    " first_offset, last_offset, first_window, last_window, reason)"
+    " SELECT $1::text, $2::text, $3::integer, $5::integer, $6::bigint,"
+    " $7::bigint, " SQL_TIME("$8") ", " SQL_TIME("$9") ", 'retention'"
+    " FROM sluice.progress WHERE " SQL_IS_MINE
+    " ON CONFLICT (pipeline, topic, partition, generation, first_offset)"
+    " DO UPDATE SET last_offset = greatest(g.last_offset,"
+    " excluded.last_offset),"
+    " last_window = greatest(g.last_window, excluded.last_window)";
 
 static const char rows_sql_probe[] =
     "SELECT bool_and(has_table_privilege(t, p)), sluice.ensure_day(now())"
-    " FROM unnest(ARRAY['sluice.summary', 'sluice.progress']) AS t,"
-    " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p";
+    " FROM unnest(ARRAY['sluice.summary', 'sluice.progress',"
+    " 'sluice.gaps']) AS t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p";
 
 
 struct rows_s {
@@ -252,10 +271,10 @@ rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
     int64_t start_ms, err_t *err)
 {
     char         closed[24], start[24], through[24];
-    const char  *params[6 + ROWS_COLUMNS] = {
+    const char  *params[7 + ROWS_COLUMNS] = {
         l->conf->pipeline, l->conf->topic, p->id_text,
-        rows_time(p->closed_ms, closed), rows_time(start_ms, start),
-        rows_time(p->next, through)
+        rows_time(p->closed_ms, closed), p->generation_text,
+        rows_time(start_ms, start), rows_time(p->next, through)
     };
     pg_result_t  result;
     rc_t         rc;
@@ -265,10 +284,10 @@ rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
     }
 
     for (int i = 0; i < ROWS_COLUMNS; i++) {
-        params[6 + i] = pg_array_end(&rows->columns[i]);
+        params[7 + i] = pg_array_end(&rows->columns[i]);
     }
 
-    rc = rows_exec(l, sql, 6 + ROWS_COLUMNS, params, &result, err);
+    rc = rows_exec(l, sql, 7 + ROWS_COLUMNS, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -349,16 +368,27 @@ rows_forget_days(links_t *l)
 }
 
 
-rc_t
-rows_progress(links_t *l, partition_t *p, int64_t *window_ms, err_t *err)
+static int64_t
+rows_int(const links_t *l, size_t col, int64_t none)
 {
-    char         size[24];
+    const char *text = pg_value(l->pg, 0, col);
+
+    return text == NULL ? none : strtoll(text, NULL, 10);
+}
+
+
+rc_t
+rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
+    err_t *err)
+{
+    char         size[24], lateness[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(l->wc.size_ms, size) };
+                              rows_time(l->wc.size_ms, size),
+                              rows_time(l->wc.lateness_ms, lateness) };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, rows_sql_progress_make, 4, params, &result, err);
+    rc = rows_exec(l, rows_sql_progress_make, 5, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -372,11 +402,17 @@ rows_progress(links_t *l, partition_t *p, int64_t *window_ms, err_t *err)
         return err_set(err, RC_RETRY, "sluice.progress has no row of ours");
     }
 
-    const char *closed = pg_value(l->pg, 0, 0);
+    const char *last = pg_value(l->pg, 0, 4);
 
-    p->closed_ms = closed == NULL ? WINDOW_NONE : strtoll(closed, NULL, 10);
-    p->closed_next = strtoll(pg_value(l->pg, 0, 1), NULL, 10);
-    *window_ms = strtoll(pg_value(l->pg, 0, 2), NULL, 10);
+    p->closed_ms = rows_int(l, 0, WINDOW_NONE);
+    p->closed_next = rows_int(l, 1, 0);
+    progress->window_ms = rows_int(l, 2, 0);
+    progress->low = rows_int(l, 5, PARTITION_NONE);
+    progress->lateness_ms = rows_int(l, 6, -1);
+    progress->has_last = last != NULL;
+    snprintf(progress->last, sizeof(progress->last), "%s",
+             last == NULL ? "" : last);
+    partition_generation(p, l->conf, rows_int(l, 3, 0));
 
     return RC_OK;
 }
@@ -387,16 +423,54 @@ rows_is_mine(links_t *l, partition_t *p, const char *sql, err_t *err)
 {
     char         closed[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(p->closed_ms, closed) };
+                              rows_time(p->closed_ms, closed),
+                              p->generation_text };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, sql, 4, params, &result, err);
+    rc = rows_exec(l, sql, 5, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
 
     return result.rows == 1 ? RC_OK
+           : err_set(err, RC_FENCED, "closed_through has moved");
+}
+
+
+rc_t
+rows_lateness(links_t *l, partition_t *p, err_t *err)
+{
+    char         closed[24], lateness[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(p->closed_ms, closed),
+                              p->generation_text,
+                              rows_time(l->wc.lateness_ms, lateness) };
+    pg_result_t  result;
+
+    return rows_exec(l, rows_sql_lateness, 6, params, &result, err);
+}
+
+
+rc_t
+rows_gap(links_t *l, partition_t *p, const rows_gap_t *gap, err_t *err)
+{
+    char         closed[24], first[24], last[24], from[24], to[24];
+    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
+                              rows_time(p->closed_ms, closed),
+                              p->generation_text, rows_time(gap->first, first),
+                              rows_time(gap->last, last),
+                              rows_time(gap->first_window_ms, from),
+                              rows_time(gap->last_window_ms, to) };
+    pg_result_t  result;
+    rc_t         rc;
+
+    rc = rows_exec(l, rows_sql_gap, 9, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    return result.affected == 1 ? RC_OK
            : err_set(err, RC_FENCED, "closed_through has moved");
 }
 
@@ -414,7 +488,8 @@ rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
 {
     char         start[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(start_ms, start) };
+                              rows_time(start_ms, start),
+                              p->generation_text };
     pg_result_t  result;
     rc_t         rc;
 
@@ -424,7 +499,7 @@ rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
     }
 
     if (rc == RC_OK) {
-        rc = rows_exec(l, rows_sql_close_known, 4, params, &result, err);
+        rc = rows_exec(l, rows_sql_close_known, 5, params, &result, err);
     }
 
     if (rc == RC_OK) {
@@ -440,15 +515,17 @@ rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
 rc_t
 rows_close_commit(links_t *l, partition_t *p, int64_t start_ms, err_t *err)
 {
-    char         closed[24], start[24], next[24];
+    char         closed[24], start[24], next[24], low[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
                               rows_time(p->closed_ms, closed),
-                              rows_time(start_ms, start),
-                              rows_time(p->next, next) };
+                              p->generation_text, rows_time(start_ms, start),
+                              rows_time(p->next, next), p->last,
+                              rows_time(partition_low_after(p, start_ms),
+                                        low) };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, rows_sql_close_end, 6, params, &result, err);
+    rc = rows_exec(l, rows_sql_close_end, 9, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }

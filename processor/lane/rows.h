@@ -18,8 +18,8 @@ void rows_free(rows_t *rows);
 /*
  * Upserts ntriples of member, count and row, as state_rows() and state_page()
  * lend them: counts hold through p->next.  A row that is final or knows a
- * later count is left alone.  RC_FENCED when PostgreSQL's closed_through is
- * not the one p was taken with: then this lane's windows are not what is open;
+ * later count is left alone.  RC_FENCED when PostgreSQL's closed_through or
+ * generation is not the one p was taken with: then this lane's windows are not what is open;
  * and, with p->broken, when the triples are no texts of ours.
  */
 rc_t rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
@@ -37,10 +37,35 @@ rc_t rows_write_final(rows_t *rows, links_t *l, partition_t *p,
 rc_t rows_ensure_day(links_t *l, int64_t start_ms, err_t *err);
 void rows_forget_days(links_t *l);
 
+/* What a take compares itself with. */
+typedef struct {
+    int64_t  window_ms;
+    int64_t  lateness_ms;            /* -1: not known */
+    int64_t  low;                    /* low_offset; PARTITION_NONE */
+    int      has_last;
+    char     last[PARTITION_LAST];   /* id of the record at closed_next - 1 */
+} rows_progress_t;
+
 /*
- * progress, made when it is not there, into p; window_ms as it was made with.
+ * progress, made when it is not there, into p (closed_ms, closed_next,
+ * generation) and into progress.
  */
-rc_t rows_progress(links_t *l, partition_t *p, int64_t *window_ms, err_t *err);
+rc_t rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
+    err_t *err);
+
+/* Stores the lane's lateness in progress. */
+rc_t rows_lateness(links_t *l, partition_t *p, err_t *err);
+
+/* Offsets first..last were lost; the windows they may have belonged to, or
+ * WINDOW_NONE.  RC_FENCED as rows_write(). */
+typedef struct {
+    int64_t  first;
+    int64_t  last;
+    int64_t  first_window_ms;
+    int64_t  last_window_ms;
+} rows_gap_t;
+
+rc_t rows_gap(links_t *l, partition_t *p, const rows_gap_t *gap, err_t *err);
 
 /* Is closed_through still p's?  RC_FENCED when not. */
 rc_t rows_check(links_t *l, partition_t *p, err_t *err);
@@ -48,7 +73,8 @@ rc_t rows_check(links_t *l, partition_t *p, err_t *err);
 /*
  * A close's transaction: begin locks progress and refuses (RC_FENCED) when it
  * has moved, and tells in known through which offset the window's rows hold
- * already; commit moves progress to start_ms, and next_offset to p->next.
+ * already; commit moves progress to start_ms, and next_offset to p->next with
+ * the id before it and the low water.
  * Unknown outcome of the commit is RC_RETRY.
  */
 rc_t rows_close_begin(links_t *l, partition_t *p, int64_t start_ms,

@@ -9,6 +9,7 @@
  */
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,6 +176,11 @@ state_read(links_t *l, partition_t *p, state_t *state, err_t *err)
     state->lateness_ms = state_int(&v[5], 0);
     state->version = state_int(&v[6], 0);
 
+    if (v[1].kind == REDIS_STR) {
+        snprintf(state->last, sizeof(state->last), "%.*s", (int) v[1].len,
+                 v[1].str);
+    }
+
     for (size_t i = 0; i + 1 < open->n; i += 2) {
         char     label[WINDOW_LABEL_LEN] = "";
         int64_t  start;
@@ -338,6 +344,8 @@ state_applied(links_t *l, partition_t *p, const state_batch_t *batch,
 
     p->next = batch->next;
     p->watermark_ms = watermark_ms;
+    snprintf(p->last, sizeof(p->last), "%.*s", (int) batch->last_len,
+             batch->last);
 }
 
 

@@ -25,6 +25,7 @@ typedef struct {
     int64_t  window_ms;
     int64_t  lateness_ms;
     int64_t  version;
+    char     last[PARTITION_LAST];   /* id of the record at next - 1, or "" */
 } state_t;
 
 /* A record of the batch; win and member of those that are to count. */

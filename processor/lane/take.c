@@ -1,8 +1,9 @@
 /*
  * take.c: a lane takes a partition, at first or again.
  *
- * Owns the decision where to begin, and what becomes of a state that can't be
- * built on.  Does not apply anything.
+ * Owns the decision where to begin, whether the log is still the one that was
+ * read, and what becomes of a state that can't be built on.  Does not apply
+ * anything.
  *
  * The committed offset has no part in it: it is there for lag monitors and
  * may be lost.  With Redis' state the lane goes on at its `next`; without, at
@@ -10,8 +11,11 @@
  */
 
 #include <inttypes.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "lane/rows.h"
 #include "lane/state.h"
 #include "lane/take.h"
@@ -89,14 +93,23 @@ take_settle(links_t *l, partition_t *p, state_t *state, err_t *err)
 }
 
 
+/*
+ * Window and lateness are part of what the log was read with.  They belong to
+ * the partition and not to the configuration, so a lane that was given others
+ * stops this partition and nothing else: it may own some that are changed
+ * already, and PostgreSQL, which knows, may be away when a process starts.
+ */
 static rc_t
-take_check_conf(const links_t *l, const partition_t *p, int64_t window_ms,
+take_check_conf(links_t *l, partition_t *p, const rows_progress_t *progress,
     const state_t *state, err_t *err)
 {
-    if (window_ms != l->wc.size_ms) {
+    int64_t lateness = progress->lateness_ms;
+
+    if (progress->window_ms != l->wc.size_ms) {
         return err_set(err, RC_REJECT, "this pipeline's rows have windows of "
-                       "%" PRId64 " ms: set `window` back, or give the new "
-                       "size a pipeline name of its own", window_ms);
+                       "%" PRId64 " ms: set `window` back, change it with "
+                       "`sluice-processor set-window`, or give the new size a "
+                       "pipeline name of its own", progress->window_ms);
     }
 
     if (state->has && p->nwindows > 0
@@ -107,7 +120,18 @@ take_check_conf(const links_t *l, const partition_t *p, int64_t window_ms,
                        "they are closed", state->lateness_ms);
     }
 
-    return RC_OK;
+    if (lateness == l->wc.lateness_ms) {
+        return RC_OK;
+    }
+
+    /* Not known, nothing counted yet, or surely nothing open. */
+    if (lateness < 0 || state->has || p->closed_ms == WINDOW_NONE) {
+        return rows_lateness(l, p, err);
+    }
+
+    return err_set(err, RC_REJECT, "windows may be open that began with "
+                   "allowed_lateness %" PRId64 " ms: set it back, or change "
+                   "it with `sluice-processor set-window`", lateness);
 }
 
 
@@ -141,10 +165,115 @@ take_offset(links_t *l, partition_t *p, int64_t first, int64_t *offset,
 }
 
 
+/*
+ * Is this the log that was read before?  It is when the record before the one
+ * to come next still has the id that was noted.  Redis notes it with `next`,
+ * PostgreSQL with each close.  What retention has deleted can't be asked, and
+ * an id that could not be read was not noted.
+ */
 static rc_t
-take_start(links_t *l, partition_t *p, const state_t *state, err_t *err)
+take_same_log(links_t *l, const partition_t *p, const state_t *state,
+    const rows_progress_t *progress, int64_t first, int64_t end, err_t *err)
 {
-    int64_t  first, end, offset;
+    int64_t        next = state->has ? state->next : p->closed_next;
+    const char    *last = state->has ? state->last : progress->last;
+    kafka_seen_t   seen;
+    rc_t           rc;
+
+    if (next > end) {
+        return err_set(err, RC_REJECT, "the log ends at %" PRId64 ", below "
+                       "%" PRId64 " that was read before: it is another log, "
+                       "see `sluice-processor adopt`", end, next);
+    }
+
+    if (last[0] == '\0' || next <= first) {
+        return RC_OK;
+    }
+
+    rc = kafka_look(l->kafka, p->id, next - 1, &seen, err);
+    if (rc != RC_OK) {
+        return RC_RETRY;
+    }
+
+    if (seen.offset == next - 1 && strcmp(seen.id, last) == 0) {
+        return RC_OK;
+    }
+
+    return err_set(err, RC_REJECT, "the record at %" PRId64 " is not the one "
+                   "that was read there: it is another log, see "
+                   "`sluice-processor adopt`", next - 1);
+}
+
+
+static int64_t
+take_clock(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+/*
+ * Records from need on were deleted before they were read.  They were of no
+ * closed window, and older than what now comes first, give or take what the
+ * topic lets times differ: that is what lateness is made for.
+ */
+static rc_t
+take_gap(links_t *l, partition_t *p, const state_t *state, int64_t need,
+    int64_t first, int64_t end, err_t *err)
+{
+    rows_gap_t    gap = { need, first - 1, WINDOW_NONE, WINDOW_NONE };
+    int64_t       last_ms = take_clock(), reach;
+    kafka_seen_t  seen;
+    rc_t          rc;
+
+    if (first < end) {
+        rc = kafka_look(l->kafka, p->id, first, &seen, err);
+        if (rc != RC_OK) {
+            return RC_RETRY;
+        }
+        last_ms = seen.offset >= 0 ? seen.ts_ms : last_ms;
+    }
+
+    reach = l->wc.lateness_ms + l->wc.size_ms;
+    gap.last_window_ms = window_start(&l->wc, last_ms + l->wc.lateness_ms);
+
+    if (p->closed_ms != WINDOW_NONE) {
+        gap.first_window_ms = p->closed_ms + l->wc.size_ms;
+
+    } else if (state->has && state->watermark_ms != WINDOW_NONE) {
+        gap.first_window_ms = window_start(&l->wc,
+                                           state->watermark_ms - reach);
+    }
+
+    rc = rows_gap(l, p, &gap, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    metrics_add(METRIC_LOST, 0, first - need);
+    if (gap.first_window_ms != WINDOW_NONE) {
+        metrics_add(METRIC_INCOMPLETE, 0,
+                    (gap.last_window_ms - gap.first_window_ms) / l->wc.size_ms
+                    + 1);
+    }
+
+    log_error("lane", "retention has overtaken this partition",
+              LI("lane", l->number), LI("part", p->id), LI("from", need),
+              LI("first", first), LI("lost", first - need));
+
+    return RC_OK;
+}
+
+
+static rc_t
+take_start(links_t *l, partition_t *p, const state_t *state,
+    const rows_progress_t *progress, err_t *err)
+{
+    int64_t  first, end, offset, need;
     rc_t     rc;
 
     rc = kafka_bounds(l->kafka, p->id, &first, &end, err);
@@ -152,27 +281,34 @@ take_start(links_t *l, partition_t *p, const state_t *state, err_t *err)
         return RC_RETRY;
     }
 
-    if (state->has) {
-        offset = state->next;
+    rc = take_same_log(l, p, state, progress, first, end, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
 
-    } else {
+    offset = state->next;
+    need = offset;
+
+    if (!state->has) {
         rc = take_offset(l, p, first, &offset, err);
         if (rc != RC_OK) {
             return RC_RETRY;
         }
+
+        need = offset;
+        if (p->closed_ms != WINDOW_NONE && progress->low >= 0
+            && progress->low < need)
+        {
+            need = progress->low;
+        }
     }
 
-    if (offset > end) {
-        return err_set(err, RC_REJECT, "the log ends at %" PRId64 ", below "
-                       "%" PRId64 " that was read before: it is another log",
-                       end, offset);
-    }
-
-    if (offset < first) {
-        log_error("lane", "retention has overtaken this partition",
-                  LI("lane", l->number), LI("part", p->id),
-                  LI("from", offset), LI("first", first));
-        offset = first;
+    if (need < first) {
+        rc = take_gap(l, p, state, need, first, end, err);
+        if (rc != RC_OK) {
+            return rc;
+        }
+        offset = offset > first ? offset : first;
     }
 
     rc = kafka_start(l->kafka, p->id, offset, err);
@@ -182,7 +318,7 @@ take_start(links_t *l, partition_t *p, const state_t *state, err_t *err)
 
     log_info("lane", "taken", LI("lane", l->number), LI("part", p->id),
              LI("offset", offset), LS("state", state->has ? "kept" : "none"),
-             LI("open", p->nwindows));
+             LI("open", p->nwindows), LI("generation", p->generation));
 
     return RC_OK;
 }
@@ -191,13 +327,13 @@ take_start(links_t *l, partition_t *p, const state_t *state, err_t *err)
 rc_t
 take_partition(links_t *l, partition_t *p, err_t *err)
 {
-    int64_t  window_ms;
-    state_t  state = { 0 };
-    rc_t     rc;
+    rows_progress_t  progress;
+    state_t          state = { 0 };
+    rc_t             rc;
 
     partition_reset(p);
 
-    rc = rows_progress(l, p, &window_ms, err);
+    rc = rows_progress(l, p, &progress, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -212,7 +348,7 @@ take_partition(links_t *l, partition_t *p, err_t *err)
         return rc;
     }
 
-    rc = take_check_conf(l, p, window_ms, &state, err);
+    rc = take_check_conf(l, p, &progress, &state, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -220,6 +356,7 @@ take_partition(links_t *l, partition_t *p, err_t *err)
     if (state.has) {
         p->next = state.next;
         p->watermark_ms = state.watermark_ms;
+        memcpy(p->last, state.last, sizeof(p->last));
 
         for (size_t i = 0; i < p->nwindows; i++) {
             p->windows[i].sweep = 1;
@@ -231,7 +368,7 @@ take_partition(links_t *l, partition_t *p, err_t *err)
         }
     }
 
-    rc = take_start(l, p, &state, err);
+    rc = take_start(l, p, &state, &progress, err);
     if (rc == RC_OK) {
         p->state = PARTITION_ACTIVE;
     }

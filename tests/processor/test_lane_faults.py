@@ -293,8 +293,8 @@ def test_postgresql_that_lost_a_close_gets_it_again(lane, uploads, summary,
     summary.query("DELETE FROM sluice.summary WHERE window_start > "
                   "to_timestamp(%s / 1000.0)", first[0])
     summary.query("UPDATE sluice.progress SET closed_through = "
-                  "to_timestamp(%s / 1000.0), next_offset = %s "
-                  "WHERE partition = 0", *first)
+                  "to_timestamp(%s / 1000.0), next_offset = %s, "
+                  "last_id = NULL WHERE partition = 0", *first)
     p.thaw()
     until(lambda: [r.key for r in summary.rows() if r.final]
           == [r.key for r in want])
