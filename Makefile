@@ -64,7 +64,8 @@ comma := ,
 
 # ---- the processor -------------------------------------------------------
 
-PROC_PKGS := rdkafka hiredis libpq libcrypto inih libsystemd jansson
+PROC_PKGS := rdkafka hiredis libpq libcrypto inih libsystemd jansson \
+             libmicrohttpd
 PROC_SRCS := $(wildcard processor/*.c processor/*/*.c)
 PROC_HDRS := sluice_wire.h $(wildcard processor/*.h processor/*/*.h)
 PROC_LUA  := $(wildcard processor/lane/*.lua)

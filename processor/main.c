@@ -24,7 +24,9 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "lane/lane.h"
+#include "lane/monitor.h"
 #include "lane/rows.h"
 #include "tool/tool.h"
 
@@ -37,16 +39,18 @@ struct processor {
     kafka_conf_t     kafka;
     redis_conf_t     redis;
     pg_conf_t        pg;
+    http_conf_t      http;
     char            *store_names[PROCESSOR_STORES];   /* of the sections */
     void            *store_confs[PROCESSOR_STORES];
     size_t           nstores;
-    conf_section_t   sections[5 + PROCESSOR_STORES];
+    conf_section_t   sections[6 + PROCESSOR_STORES];
     const char      *path;
 
     atomic_int       stop;
     lane_t         **lanes;
     pthread_t       *threads;
     size_t           nlanes;
+    monitor_t       *monitor;        /* NULL: nobody may ask */
 };
 
 
@@ -62,6 +66,7 @@ processor_init(struct processor *pr, const char *path)
     *s++ = (conf_section_t) { "kafka", kafka_rows, &pr->kafka };
     *s++ = (conf_section_t) { "redis", redis_rows, &pr->redis };
     *s++ = (conf_section_t) { "postgres", pg_rows, &pr->pg };
+    *s++ = (conf_section_t) { "http", http_rows, &pr->http };
 
     for (size_t i = 0; store_table[i] != NULL && i < PROCESSOR_STORES; i++) {
         pr->store_names[i] = mem_printf("store.%s", store_table[i]->name);
@@ -121,6 +126,10 @@ processor_load(struct processor *pr, err_t *err)
 
     if (rc == RC_OK) {
         rc = pg_check(&pr->pg, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = http_check(&pr->http, err);
     }
 
     if (rc == RC_OK && processor_store(pr, err) < 0) {
@@ -252,6 +261,16 @@ processor_start(struct processor *pr, err_t *err)
                        strerror(errno));
     }
 
+    /* First, so that a port that is taken ends the start with no lane begun. */
+    if (!http_is_off(&pr->http)) {
+        rc_t rc = monitor_open(&pr->monitor, &pr->http, &pr->kafka,
+                               PROCESSOR_VERSION, err);
+
+        if (rc != RC_OK) {
+            return rc;
+        }
+    }
+
     pr->lanes = mem_zalloc(n * sizeof(*pr->lanes));
     pr->threads = mem_zalloc(n * sizeof(*pr->threads));
 
@@ -364,6 +383,7 @@ processor_run(struct processor *pr)
     log_notice("main", "stopping");
     atomic_store(&pr->stop, 1);
     processor_join(pr, &signals);
+    monitor_close(pr->monitor);
     log_notice("main", "stopped");
 
     return 0;
@@ -417,7 +437,7 @@ processor_help(FILE *out)
           "       sluice-processor --reference | --version | --help\n"
           "  -c FILE      the configuration\n"
           "  -t           check it and every connection, and end\n"
-          "  --reference  print every setting, as Markdown\n", out);
+          "  --reference  print every setting and metric, as Markdown\n", out);
 
     for (size_t i = 0; tool_table[i] != NULL; i++) {
         fprintf(out, "%s  %-12s %s\n", i == 0 ? "commands\n" : "",
@@ -471,6 +491,8 @@ main(int argc, char **argv)
         case 'r':
             processor_init(&pr, NULL);
             conf_reference(stdout, pr.sections);
+            puts("\n## Metrics\n");
+            metrics_reference(stdout);
             return 0;
         case 'v':
             puts("sluice-processor " PROCESSOR_VERSION);

@@ -163,6 +163,25 @@ rc_t kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
 rc_t kafka_send_wait(kafka_t *kafka, int timeout_ms, err_t *err);
 
 /*
+ * Where logs end, asked by another thread than a lane's.  Each end is -1 where
+ * no leader said it within timeout_ms; a reader of committed records sees no
+ * more than that.  topic is borrowed.
+ */
+typedef struct kafka_ends_s  kafka_ends_t;
+
+typedef struct {
+    const char  *topic;
+    int32_t      partition;
+    int64_t      end;
+} kafka_end_t;
+
+rc_t kafka_ends_open(kafka_ends_t **ends, const kafka_conf_t *conf,
+    err_t *err);
+void kafka_ends_ask(kafka_ends_t *ends, kafka_end_t *list, size_t n,
+    int timeout_ms);
+void kafka_ends_close(kafka_ends_t *ends);
+
+/*
  * For -t: brokers reachable, the topics exist, and the timestamp bounds of
  * the uploads topic fit lateness_ms (before + after + 5 s <= lateness):
  * RC_RETRY, RC_REJECT, or RC_OK with a warning in err->text when not empty.

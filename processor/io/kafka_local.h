@@ -20,6 +20,7 @@
  *   kafka_conf.c   properties
  *   kafka_send.c   the producer
  *   kafka_probe.c  -t
+ *   kafka_ends.c   a third consumer, for the monitor's thread
  */
 
 #ifndef SLUICE_IO_KAFKA_LOCAL_H

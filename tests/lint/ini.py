@@ -27,6 +27,8 @@ def reference():
         if line.startswith("## ["):
             section = line[4:line.index("]")]
             found[section] = {}
+        elif line.startswith("## "):
+            break                              # metrics
         elif line.startswith("| `"):
             cells = [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
             name, default = cells[0].strip("`"), cells[2].strip("`")

@@ -22,6 +22,7 @@ DOORS = {
     "libpq-fe.h": ["ngx_module/ngx_http_sluice_pg", "processor/io/pg",
                    "tests/"],
     "hiredis/": ["processor/io/redis", "tests/"],
+    "microhttpd.h": ["processor/io/http", "tests/"],
     "ini.h": ["processor/base/conf", "tests/"],
     "openssl/": ["ngx_module/ngx_http_sluice_part",
                  "ngx_module/ngx_http_sluice_record", "processor/core/",

@@ -26,7 +26,8 @@ def build():
         if os.path.exists(DRIVER) and os.path.getmtime(DRIVER) > max(
                 os.path.getmtime(f) for f in sources + headers):
             return DRIVER
-        packages = ["rdkafka", "hiredis", "libpq", "inih"]
+        packages = ["rdkafka", "hiredis", "libpq", "inih",
+                    "libmicrohttpd"]
 
         def config(what):
             return subprocess.check_output(["pkg-config", what] + packages,
