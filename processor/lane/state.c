@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/metrics.h"
 #include "lane/state.h"
 #include "lane_scripts.h"
 
@@ -240,7 +241,11 @@ state_ask(links_t *l, partition_t *p, const state_batch_t *batch, err_t *err)
         }
     }
 
+    int64_t began = metrics_clock();
+
     rc = state_run(l, p, script_ask, 2 + batch->nwindows, &reply, err);
+    metrics_time(METRIC_STEP, METRICS_STEP_ASK, began);
+
     if (rc != RC_OK) {
         return rc;
     }
@@ -349,6 +354,38 @@ state_applied(links_t *l, partition_t *p, const state_batch_t *batch,
 }
 
 
+static void
+state_count(const state_batch_t *batch)
+{
+    for (size_t i = 0; i < batch->n; i++) {
+        const state_record_t  *r = &batch->records[i];
+        metrics_verdict_e      verdict = METRICS_VERDICT_REPEAT;
+
+        switch (r->verdict) {
+        case VERDICT_COUNT:
+            verdict = METRICS_VERDICT_COUNTED;
+            metrics_add(METRIC_MEMBERS, r->row != NULL ? METRICS_SEEN_NEW
+                                                       : METRICS_SEEN_KNOWN, 1);
+            break;
+        case VERDICT_LATE:
+            verdict = METRICS_VERDICT_LATE;
+            break;
+        case VERDICT_PAST:
+            verdict = METRICS_VERDICT_SKIPPED;
+            break;
+        case VERDICT_DEAD:
+        case VERDICT_UNREAD:
+            verdict = METRICS_VERDICT_DEAD;
+            break;
+        default:
+            break;
+        }
+
+        metrics_add(METRIC_RECORDS, verdict, 1);
+    }
+}
+
+
 rc_t
 state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
     int64_t watermark_ms, err_t *err)
@@ -374,12 +411,17 @@ state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
 
     state_apply_records(l, batch);
 
+    int64_t began = metrics_clock();
+
     rc = state_run(l, p, script_apply, nkeys, &reply, err);
+    metrics_time(METRIC_STEP, METRICS_STEP_APPLY, began);
+
     if (rc != RC_OK) {
         return rc;
     }
 
     state_applied(l, p, batch, watermark_ms);
+    state_count(batch);
 
     return RC_OK;
 }

@@ -31,6 +31,7 @@ take_drop(links_t *l, partition_t *p, state_t *state, const char *why,
         return rc;
     }
 
+    metrics_add(METRIC_DROPPED, 0, 1);
     log_warn("lane", "state dropped, the log is read again",
              LI("lane", l->number), LI("part", p->id), LI("next", state->next),
              LS("why", why));
@@ -316,6 +317,8 @@ take_start(links_t *l, partition_t *p, const state_t *state,
         return RC_RETRY;
     }
 
+    metrics_add(METRIC_TAKEN, state->has ? METRICS_KEPT_YES : METRICS_KEPT_NO,
+                1);
     log_info("lane", "taken", LI("lane", l->number), LI("part", p->id),
              LI("offset", offset), LS("state", state->has ? "kept" : "none"),
              LI("open", p->nwindows), LI("generation", p->generation));
