@@ -78,6 +78,12 @@ const conf_row_t lane_rows[] = {
       "How long a closed window's keys stay in Redis, to be looked at; they "
       "take its memory for that long. 0: not at all." },
 
+    { "retention", CONF_TIME, AT(retention_ms), "7d", 24 * HOUR_MS,
+      3650 * 24 * HOUR_MS, NULL, 0,
+      "How long rows and objects are kept, which `sluice-processor purge` "
+      "removes by whole days; not longer than the topics keep their "
+      "records, or what a replay finds is removed again." },
+
     { "store", CONF_STR, AT(store), "file", 0, 0, NULL, 0,
       "Kind of the object store; its settings are in `[store.KIND]`." },
 

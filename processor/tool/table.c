@@ -8,5 +8,6 @@
 
 
 const tool_t *const tool_table[] = {
+    &tool_redrive,
     NULL
 };

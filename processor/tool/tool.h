@@ -47,6 +47,8 @@ typedef struct {
     int        (*run)(const tool_env_t *env, int argc, char **argv);
 } tool_t;
 
+extern const tool_t  tool_redrive;
+
 /* table.c: all commands, ended by NULL. */
 extern const tool_t *const tool_table[];
 
