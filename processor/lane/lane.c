@@ -192,6 +192,8 @@ lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
         lane_stalled(lane, p, step, err);
     }
 
+    gauges_partition(&lane->l, p);
+
     return rc;
 }
 

@@ -21,7 +21,7 @@
 
 #define MONITOR_ASK_MS      2000     /* how often the ends are asked for, */
 #define MONITOR_SOON_MS     250      /* when one is not known yet */
-#define MONITOR_ANSWER_MS   4000
+#define MONITOR_ANSWER_MS   2000
 #define MONITOR_STALE_MS    15000    /* an end is no longer believed */
 #define MONITOR_TURN_MS     300000   /* a lane is no longer believed in */
 #define MONITOR_REASONS     5        /* listed of many */
