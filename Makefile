@@ -66,10 +66,16 @@ comma := ,
 
 PROC_PKGS := rdkafka hiredis libpq libcrypto inih libsystemd jansson \
              libmicrohttpd
+# TLS to Redis where hiredis has it, which is from 1.0 on; else `tls = on` is
+# refused with the reason.
+ifeq ($(shell pkg-config --exists hiredis_ssl libssl && echo yes),yes)
+PROC_PKGS += hiredis_ssl libssl
+PROC_TLS  := -DSLUICE_REDIS_TLS
+endif
 PROC_SRCS := $(wildcard processor/*.c processor/*/*.c)
 PROC_HDRS := sluice_wire.h $(wildcard processor/*.h processor/*/*.h)
 PROC_LUA  := $(wildcard processor/lane/*.lua)
-PROC_CFLAGS = $(STD) $(WARN) -I. -Iprocessor -I$(BUILD)/gen \
+PROC_CFLAGS = $(STD) $(WARN) $(PROC_TLS) -I. -Iprocessor -I$(BUILD)/gen \
               $(shell pkg-config --cflags $(PROC_PKGS)) -pthread
 PROC_LIBS  = $(shell pkg-config --libs $(PROC_PKGS)) -pthread
 

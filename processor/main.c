@@ -125,6 +125,10 @@ processor_load(struct processor *pr, err_t *err)
     }
 
     if (rc == RC_OK) {
+        rc = redis_check(&pr->redis, err);
+    }
+
+    if (rc == RC_OK) {
         rc = pg_check(&pr->pg, err);
     }
 
@@ -151,10 +155,11 @@ processor_probe_kafka(struct processor *pr, err_t *err)
 
 
 static rc_t
-processor_probe_redis(struct processor *pr, err_t *err)
+processor_probe_redis(struct processor *pr, char *found, size_t size,
+    err_t *err)
 {
     redis_t  *redis = redis_open(&pr->redis);
-    rc_t      rc = redis_probe(redis, "sluice:", err);
+    rc_t      rc = redis_probe(redis, "sluice:", found, size, err);
 
     redis_close(redis);
 
@@ -178,15 +183,18 @@ processor_probe_store(struct processor *pr, err_t *err)
 }
 
 
-/* One line of -t; 1 when it failed. */
+/* One line of -t; 1 when it failed.  found: what is there, or NULL. */
 static int
-processor_say(const char *what, rc_t rc, const err_t *err)
+processor_say(const char *what, const char *found, rc_t rc, const err_t *err)
 {
     if (rc != RC_OK) {
         printf("FAIL %s: %s\n", what, err->text);
 
     } else if (err->text[0] != '\0') {
         printf("ok %s, but: %s\n", what, err->text);
+
+    } else if (found != NULL) {
+        printf("ok %s: %s\n", what, found);
 
     } else {
         printf("ok %s\n", what);
@@ -202,14 +210,17 @@ static int
 processor_test(struct processor *pr)
 {
     err_t  err[4] = { { "" } };
+    char   found[1024] = "";
     int    failed = 0;
+    rc_t   rc;
 
-    failed |= processor_say("kafka", processor_probe_kafka(pr, &err[0]),
+    failed |= processor_say("kafka", NULL, processor_probe_kafka(pr, &err[0]),
                             &err[0]);
-    failed |= processor_say("redis", processor_probe_redis(pr, &err[1]),
-                            &err[1]);
-    failed |= processor_say("postgres", rows_probe(&pr->pg, &err[2]), &err[2]);
-    failed |= processor_say("store", processor_probe_store(pr, &err[3]),
+    rc = processor_probe_redis(pr, found, sizeof(found), &err[1]);
+    failed |= processor_say("redis", found, rc, &err[1]);
+    failed |= processor_say("postgres", NULL, rows_probe(&pr->pg, &err[2]),
+                            &err[2]);
+    failed |= processor_say("store", NULL, processor_probe_store(pr, &err[3]),
                             &err[3]);
 
     return failed;

@@ -1,10 +1,13 @@
 /*
- * redis.h: one Redis connection and its scripts.
+ * redis.h: Redis and its scripts: one server, one behind sentinels, a cluster.
  *
- * The only file that includes hiredis.  Synchronous, bounded by timeouts;
- * reconnects by itself at the next call after a failure.  Any network
- * failure, LOADING, READONLY, OOM, NOPERM or timeout is RC_RETRY with the
- * reason.  Knows nothing of windows.  Whoever uses it ignores SIGPIPE.
+ * Synchronous, bounded by timeouts; reconnects by itself at the next call
+ * after a failure, to whoever is the master then.  Any network failure and
+ * any error reply is RC_RETRY with the reason; a call that a server sends
+ * elsewhere (MOVED, ASK) goes there first.  Knows nothing of windows.  Whoever
+ * uses it ignores SIGPIPE.  Not shared between threads.
+ *
+ * The keys of one call have the same hash tag, as a cluster wants it.
  */
 
 #ifndef SLUICE_IO_REDIS_H
@@ -18,12 +21,22 @@
 
 typedef struct redis_s  redis_t;
 
+/* Texts are owned; "" : none.  Files are read at every connect. */
 typedef struct {
-    char     *address;         /* host:port, [v6]:port or unix:/path */
-    char     *username;        /* "" : none */
-    char     *password_file;   /* "" : none; read at connect */
+    char     *address;         /* one server, or some sentinels or nodes */
+    char     *username;
+    char     *password_file;
     int64_t   db;
     int64_t   timeout_ms;
+    int64_t   mode;            /* standalone, sentinel, cluster */
+    char     *sentinel_master;
+    char     *sentinel_username;
+    char     *sentinel_password_file;
+    int64_t   tls;
+    char     *tls_ca;
+    char     *tls_cert;
+    char     *tls_key;
+    char     *tls_name;
 } redis_conf_t;
 
 extern const conf_row_t redis_rows[];
@@ -57,11 +70,17 @@ void redis_args_copy(redis_args_t *args, const char *s, size_t len);
 void redis_args_int(redis_args_t *args, int64_t n);
 void redis_args_free(redis_args_t *args);
 
+/* What one row alone can't check.  RC_OK or RC_REJECT. */
+rc_t redis_check(const redis_conf_t *conf, err_t *err);
+
 /* Does not connect.  conf is borrowed until close. */
 redis_t *redis_open(const redis_conf_t *conf);
 void redis_close(redis_t *redis);
 
-/* One command.  An error reply is RC_RETRY (err has its text). */
+/*
+ * One command; its first argument is its key.  An error reply is RC_RETRY (err
+ * has its text).
+ */
 rc_t redis_command(redis_t *redis, const redis_args_t *args,
     const redis_value_t **reply, err_t *err);
 
@@ -73,10 +92,12 @@ rc_t redis_script(redis_t *redis, const char *script, size_t nkeys,
     const redis_args_t *args, const redis_value_t **reply, err_t *err);
 
 /*
- * For -t: PING, the rights to write and to run scripts on keys that begin with
- * prefix ("sluice:"), and the eviction policy read from INFO: must be
- * noeviction (RC_REJECT, saying so).
+ * For -t: the rights to write and to run scripts on keys that begin with
+ * prefix ("sluice:"), and of each master the eviction policy read from INFO:
+ * must be noeviction (RC_REJECT, saying so).  found is what there is: mode,
+ * masters, versions, persistence.
  */
-rc_t redis_probe(redis_t *redis, const char *prefix, err_t *err);
+rc_t redis_probe(redis_t *redis, const char *prefix, char *found, size_t size,
+    err_t *err);
 
 #endif /* SLUICE_IO_REDIS_H */

@@ -28,7 +28,7 @@ DOORS = {
                  "ngx_module/ngx_http_sluice_record", "processor/core/",
                  "ngx_module/ngx_http_sluice.h", "ngx_module/jwk_key",
                  "ngx_module/ngx_http_sluice_apikey",
-                 "tests/"],
+                 "processor/io/redis_tls", "tests/"],
     "jansson.h": ["ngx_module/jw", "processor/tool/print", "tests/"],
     "systemd/": ["processor/main", "tests/"],
     "pthread.h": ["processor/main", "processor/base/", "processor/lane/",

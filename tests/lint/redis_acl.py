@@ -12,7 +12,9 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
-ALWAYS = {"auth"}                  # Redis asks no permission for it
+# Redis asks no permission for AUTH; a sentinel is another server.
+ALWAYS = {"auth", "sentinel"}
+CONTAINERS = {"SCRIPT", "CLUSTER"}
 
 
 def read(path):
@@ -21,19 +23,21 @@ def read(path):
 
 
 def called():
-    """Commands in the scripts, and those io/redis.c sends."""
-    sent = read(ROOT + "/processor/io/redis.c")
-    scripts = [sent] + [read(p) for p in
-                        glob.glob(ROOT + "/processor/lane/*.lua")]
+    """Commands in the scripts, and those io/redis*.c sends to servers; what
+    goes to sentinels is theirs to allow."""
+    sent = [read(p) for p in glob.glob(ROOT + "/processor/io/redis*.c")]
+    scripts = sent + [read(p) for p in
+                      glob.glob(ROOT + "/processor/lane/*.lua")]
     found = {name.lower() for text in scripts
              for name in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
-    words = [w.lower() for w in
-             re.findall(r'redis_args_str\([^,]+, "([A-Z]+)"\)', sent)]
-    for i, word in enumerate(words):
-        if word == "script":
-            found.add("script|" + words[i + 1])
-        elif i == 0 or words[i - 1] != "script":
-            found.add(word)
+    for text in sent:
+        found.update(w.lower() for w in re.findall(
+            r'redis_args_str\([^,]+, "([A-Z]+)"\)', text))
+        for first, second in re.findall(
+                r'redis_link_words\(\w+, "([A-Z]+)", (\S+),', text):
+            if first in CONTAINERS:
+                first += "|" + second.strip('"')
+            found.add(first.lower())
     return found - ALWAYS
 
 

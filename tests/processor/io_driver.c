@@ -1,7 +1,7 @@
 /*
  * io_driver.c: processor/io/ at work against real servers, for test_io_*.py.
  *
- *   io_driver redis ADDRESS USER PASSWORD_FILE TIMEOUT_MS
+ *   io_driver redis ADDRESS USER PASSWORD_FILE TIMEOUT_MS [SETTING=VALUE]...
  *   io_driver pg DSN PASSWORD_FILE TIMEOUT_MS
  *   io_driver kafka TOPIC INSTANCE PROPERTY=VALUE...
  *
@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/keyslot.h"
 #include "io/kafka.h"
 #include "io/pg.h"
 #include "io/redis.h"
@@ -90,17 +91,52 @@ print_value(FILE *out, const redis_value_t *v)
 }
 
 
+/* ADDRESS USER PASSWORD_FILE TIMEOUT_MS, then SETTING=VALUE; mode=2. */
+static redis_conf_t
+redis_settings(char **argv)
+{
+    redis_conf_t  conf = { 0 };
+
+    for (const conf_row_t *row = redis_rows; row->name != NULL; row++) {
+        size_t        len = strlen(row->name);
+        const char   *value = "";
+        char         *field = (char *) &conf + row->offset;
+
+        for (char **more = argv + 4; *more != NULL; more++) {
+            if (strncmp(*more, row->name, len) == 0 && (*more)[len] == '=') {
+                value = *more + len + 1;
+            }
+        }
+        if (row->type == CONF_STR) {
+            *(const char **) field = value;
+        } else {
+            *(int64_t *) field = atoll(value);
+        }
+    }
+
+    conf.address = argv[0];
+    conf.username = argv[1];
+    conf.password_file = argv[2];
+    conf.timeout_ms = atoll(argv[3]);
+    return conf;
+}
+
+
 static void
 run_redis(char **argv)
 {
     static const char  script[] =
         "return { KEYS[1], ARGV[1], 7, false, { 1, { 'x' } }, {} }";
 
-    redis_conf_t          conf = { argv[0], argv[1], argv[2], 0,
-                                   atoll(argv[3]) };
+    static const char  both[] =
+        "return { redis.call('HGET', KEYS[1], 'f'), "
+        "redis.call('HGET', KEYS[2], 'f') }";
+
+    redis_conf_t          conf = redis_settings(argv);
     redis_args_t          args = { 0 };
     redis_t              *redis = redis_open(&conf);
     const redis_value_t  *reply;
+    char                  found[1024];
     rc_t                  rc;
 
     while (read_command()) {
@@ -118,8 +154,16 @@ run_redis(char **argv)
             rc = redis_command(redis, &args, &reply, &err);
         } else if (strcmp(words[0], "script") == 0) {
             rc = redis_script(redis, script, 1, &args, &reply, &err);
+        } else if (strcmp(words[0], "get2") == 0) {
+            rc = redis_script(redis, both, 2, &args, &reply, &err);
+        } else if (strcmp(words[0], "slot") == 0) {
+            fprintf(out, "%u", keyslot(words[1], strlen(words[1])));
+            rc = RC_OK;
+        } else if (strcmp(words[0], "check") == 0) {
+            rc = redis_check(&conf, &err);
         } else {
-            rc = redis_probe(redis, words[1], &err);
+            rc = redis_probe(redis, words[1], found, sizeof(found), &err);
+            fputs(found, out);
         }
 
         if (rc == RC_OK && reply != NULL) {
@@ -619,7 +663,7 @@ main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     log_level_set(LOG_LEVEL_DEBUG);
 
-    if (argc == 6 && strcmp(argv[1], "redis") == 0) {
+    if (argc >= 6 && strcmp(argv[1], "redis") == 0) {
         run_redis(argv + 2);
     } else if (argc == 5 && strcmp(argv[1], "pg") == 0) {
         run_pg(argv + 2);

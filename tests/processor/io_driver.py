@@ -15,10 +15,17 @@ DRIVER = os.path.join(place.ROOT, "build", "tests", "io_driver")
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
 
+def has_tls():
+    """Whether hiredis has it here."""
+    return subprocess.run(["pkg-config", "--exists", "hiredis_ssl",
+                           "libssl"]).returncode == 0
+
+
 def build():
     sources = [os.path.join(place.ROOT, "tests", "processor", "io_driver.c")]
     sources += glob.glob(os.path.join(place.ROOT, "processor", "base", "*.c"))
     sources += glob.glob(os.path.join(place.ROOT, "processor", "io", "*.c"))
+    sources += [os.path.join(place.ROOT, "processor", "core", "keyslot.c")]
     headers = glob.glob(os.path.join(place.ROOT, "processor", "*", "*.h"))
     os.makedirs(os.path.dirname(DRIVER), exist_ok=True)
     with open(DRIVER + ".lock", "w") as lock:
@@ -28,13 +35,17 @@ def build():
             return DRIVER
         packages = ["rdkafka", "hiredis", "libpq", "inih",
                     "libmicrohttpd"]
+        defines = []
+        if has_tls():
+            packages += ["hiredis_ssl", "libssl", "libcrypto"]
+            defines = ["-DSLUICE_REDIS_TLS"]
 
         def config(what):
             return subprocess.check_output(["pkg-config", what] + packages,
                                            text=True).split()
         subprocess.run(
             ["cc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror",
-             "-O1", "-g", *SANITIZE, "-I" + place.ROOT,
+             "-O1", "-g", *SANITIZE, *defines, "-I" + place.ROOT,
              "-I" + os.path.join(place.ROOT, "processor"),
              *config("--cflags"), "-o", DRIVER, *sources, *config("--libs"),
              "-pthread"], check=True)

@@ -108,7 +108,10 @@ def test_unix_socket_and_v6_addresses_are_understood(driver):
 
 def test_probe_wants_noeviction(driver, redis):
     d = driver()
-    assert d.ask("probe", "sluice:") == ("ok", "")
+    rc, text = d.ask("probe", "sluice:")
+    assert rc == "ok" and text.startswith(
+        "standalone; master %s, " % redis.address)
+    assert "noeviction, AOF on, 0 replica(s)" in text
     client = redis.client()
     client.config_set("maxmemory-policy", "allkeys-lru")
     try:
