@@ -19,6 +19,8 @@
 
 #include "core/window.h"
 
+#define PATH_DATE_LEN  (sizeof("2026/11/20/12/00:30") - 1)
+
 static const char  path_hex_lower[] = "0123456789abcdef";
 static const char  path_hex_upper[] = "0123456789ABCDEF";
 
@@ -183,6 +185,62 @@ path_object(const char *prefix, int64_t window_ms, const record_t *rec,
 }
 
 
+/* YYYY/MM/DD/HH/MM:SS to the label that it was made of; digits unchecked. */
+static void
+path_date_label(const char *date, char label[WINDOW_LABEL_LEN])
+{
+    char  *p = path_copy(label, date, 4);
+
+    p = path_copy(p, date + 5, 2);
+    p = path_copy(p, date + 8, 2);
+    *p++ = 'T';
+    p = path_copy(p, date + 11, 2);
+    p = path_copy(p, date + 14, 2);
+    p = path_copy(p, date + 17, 2);
+    memcpy(p, "Z", 2);
+}
+
+
+/*
+ * Takes prefix and time out of the path, makes the path again, and compares:
+ * whatever is odd about it can't come out the same.
+ */
+int
+path_object_is(const char *path, size_t len, const record_t *rec)
+{
+    char     again[PATH_OBJECT_MAX], prefix[PATH_PREFIX_MAX + 1];
+    char     label[WINDOW_LABEL_LEN];
+    int64_t  window_ms;
+    size_t   tail, name, from;
+
+    /* Whatever the time, the part behind the prefix has the same length. */
+    path_object("", 0, rec, again);
+    tail = strlen(again);
+    name = strlen(strrchr(again, '/'));
+
+    if (len < tail || len > tail + PATH_PREFIX_MAX + 1 || len == tail + 1) {
+        return 0;
+    }
+
+    from = len > tail ? len - tail - 1 : 0;
+    memcpy(prefix, path, from);
+    prefix[from] = '\0';
+
+    if (strlen(prefix) != from || !path_prefix_is_valid(prefix)) {
+        return 0;
+    }
+
+    path_date_label(path + len - name - PATH_DATE_LEN, label);
+    if (window_parse(label, &window_ms) != 0) {
+        return 0;
+    }
+
+    path_object(prefix, window_ms, rec, again);
+
+    return strlen(again) == len && memcmp(again, path, len) == 0;
+}
+
+
 int
 path_prefix_is_valid(const char *prefix)
 {
@@ -192,6 +250,13 @@ path_prefix_is_valid(const char *prefix)
         return 1;
     }
     if (len > PATH_PREFIX_MAX || prefix[len - 1] == '/') {
+        return 0;
+    }
+
+    /* What comes before the date is a customer's alone. */
+    const char  *last = strrchr(prefix, '/');
+
+    if (strncmp(last != NULL ? last + 1 : prefix, "c-", 2) == 0) {
         return 0;
     }
 

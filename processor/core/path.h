@@ -39,8 +39,16 @@ void path_object(const char *prefix, int64_t window_ms, const record_t *rec,
     char path[PATH_OBJECT_MAX]);
 
 /*
+ * 1 when path, len bytes, is what path_object() makes of rec for some valid
+ * prefix and some time: a name by which the bytes may be stored already.  All
+ * that is believed of it is the prefix and the time.
+ */
+int path_object_is(const char *path, size_t len, const record_t *rec);
+
+/*
  * A prefix from the configuration: empty, or components of [A-Za-z0-9_.-] that
- * don't begin with a dot, no slash at either end, at most PATH_PREFIX_MAX.
+ * don't begin with a dot, no slash at either end, at most PATH_PREFIX_MAX; the
+ * last doesn't begin with "c-", or it could be taken for a customer.
  */
 int path_prefix_is_valid(const char *prefix);
 

@@ -41,8 +41,8 @@ row_write(const record_t *rec, const char *object, char text[ROW_TEXT_MAX])
 
     *p++ = ' ';
     p = row_put(p, rec->type, rec->type_len);
-    p += sprintf(p, " %zu %lld %lld ", rec->len, (long long) rec->ts_ms,
-                 (long long) rec->offset);
+    p += sprintf(p, " %lld %lld %lld ", (long long) rec->size,
+                 (long long) rec->ts_ms, (long long) rec->offset);
     p = row_put(p, rec->id, rec->id_len);
     *p++ = ' ';
     p = row_put(p, rec->name, rec->name_len);

@@ -18,6 +18,7 @@ typedef enum {
     VERDICT_COUNT = 'c',
     VERDICT_LATE = 'l',     /* its window is closed or due */
     VERDICT_PAST = 'p',     /* its window's final rows know of it */
+    VERDICT_REPEAT = 'r',   /* would count, but came before: first_seen */
     VERDICT_DEAD = 'd',     /* could be read, can't be kept */
     VERDICT_UNREAD = 'x'    /* could not be read: its time is not ours */
 } verdict_e;

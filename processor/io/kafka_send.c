@@ -102,6 +102,13 @@ kafka_send_headers(rd_kafka_headers_t *headers, const record_t *rec,
     for (size_t i = 0; i < rec->nheaders; i++) {
         const record_header_t  *h = &rec->headers[i];
 
+        /* A letter that came back has those of the time before. */
+        if (strncmp(h->name, SLUICE_H_RESERVED_ERROR,
+                    sizeof(SLUICE_H_RESERVED_ERROR) - 1) == 0)
+        {
+            continue;
+        }
+
         (void) rd_kafka_header_add(headers, h->name, -1, h->value,
                                    (ssize_t) h->len);
     }

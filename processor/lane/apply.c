@@ -1,24 +1,27 @@
 /*
  * apply.c: the steps of a batch, in the order that makes a crash harmless.
  *
- * Owns that order: read, judge, ask, verify, put, send on, apply.  Does not
- * count; apply.lua does.  Each step before the last may happen twice without
- * a trace that matters, and the last is all or nothing.
+ * Owns that order: read, judge, ask, verify, claim, put, write down, send on,
+ * apply.  Does not count; apply.lua does.  Each step before the last may
+ * happen twice without a trace that matters, and the last is all or nothing.
  *
  * A record's bytes are hashed only when they are the first of their member:
- * those that follow are not stored, they only raise a count.
+ * those that follow are not stored, they only raise a count.  A record that
+ * claims a name is hashed before, or wrong bytes could take it.
  */
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/apply.h"
+#include "lane/ledger.h"
 #include "lane/rows.h"
 #include "lane/state.h"
 
@@ -27,18 +30,30 @@
 
 #define APPLY_SEND_MS   15000
 
+/* Beside a record's place in state: what the steps before apply need. */
+typedef struct {
+    char         member[PATH_MEMBER_MAX];
+    char        *once;               /* record_once(), owned; NULL: none */
+    int          verified;
+    const char  *stage;              /* error-stage, */
+    err_t        reason;             /* of those that are late or dead */
+} fate_t;
+
 typedef struct {
     links_t         *l;
     partition_t     *p;
     record_t        *recs;
     size_t           n;
-    err_t           *reasons;        /* of those that are late or dead */
-    char           (*members)[PATH_MEMBER_MAX];
+    fate_t          *fates;
     state_batch_t    state;
     verdict_t        verdict;
+    size_t           nonce;          /* records with a name */
+    ledger_entry_t  *entries;        /* of the statement at hand, */
+    size_t          *numbers;        /* their records */
     members_t        fresh;          /* window and member, first seen here */
-    store_object_t  *objects;        /* of each in fresh */
+    store_object_t  *objects;        /* of those whose bytes come along */
     size_t          *owners;         /* its record */
+    size_t           nobjects;
 } batch_t;
 
 
@@ -51,8 +66,9 @@ batch_init(batch_t *b, links_t *l, partition_t *p, record_t *recs, size_t n)
     b->p = p;
     b->recs = recs;
     b->n = n;
-    b->reasons = mem_zalloc(n * sizeof(*b->reasons));
-    b->members = mem_alloc(n * sizeof(*b->members));
+    b->fates = mem_zalloc(n * sizeof(*b->fates));
+    b->entries = mem_zalloc(n * sizeof(*b->entries));
+    b->numbers = mem_zalloc(n * sizeof(*b->numbers));
     b->objects = mem_zalloc(n * sizeof(*b->objects));
     b->owners = mem_zalloc(n * sizeof(*b->owners));
 
@@ -76,6 +92,7 @@ batch_free(batch_t *b)
         free((char *) b->state.records[i].row);
         free((char *) b->objects[i].path);
         free((char *) b->objects[i].type);
+        free(b->fates[i].once);
     }
 
     members_free(&b->fresh);
@@ -83,8 +100,9 @@ batch_free(batch_t *b)
     free(b->state.records);
     free(b->owners);
     free(b->objects);
-    free(b->members);
-    free(b->reasons);
+    free(b->numbers);
+    free(b->entries);
+    free(b->fates);
 }
 
 
@@ -112,12 +130,28 @@ batch_window(batch_t *b, int64_t start_ms)
 static rc_t
 apply_read_one(record_t *rec, err_t *reason)
 {
-    if (rec->ts_ms < 0 || rec->ts_ms >= APPLY_TIME_MAX) {
+    rc_t rc = record_read(rec, reason);
+
+    if (rc == RC_OK && rec->ts_ms >= APPLY_TIME_MAX) {
         return err_set(reason, RC_REJECT, "timestamp %" PRId64 " is no time "
                        "that a row could have", rec->ts_ms);
     }
 
-    return record_read(rec, reason);
+    return rc;
+}
+
+
+/* Notes the name under which a record counts once, if it has one. */
+static void
+apply_once(batch_t *b, size_t i)
+{
+    char    once[RECORD_ONCE_MAX + 1];
+    size_t  len = record_once(&b->recs[i], once);
+
+    if (len > 0) {
+        b->fates[i].once = mem_strndup(once, len);
+        b->nonce++;
+    }
 }
 
 
@@ -128,27 +162,31 @@ apply_read(batch_t *b)
     for (size_t i = 0; i < b->n; i++) {
         record_t        *rec = &b->recs[i];
         state_record_t  *r = &b->state.records[i];
+        fate_t          *fate = &b->fates[i];
 
         r->offset = rec->offset;
         r->ts_ms = rec->ts_ms;
 
-        if (apply_read_one(rec, &b->reasons[i]) != RC_OK) {
+        if (apply_read_one(rec, &fate->reason) != RC_OK) {
             r->verdict = VERDICT_UNREAD;
+            fate->stage = SLUICE_STAGE_READ;
             continue;
         }
 
+        apply_once(b, i);
         r->verdict = verdict_next(&b->verdict, rec->offset, rec->ts_ms,
                                   &r->start_ms);
 
         if (r->verdict == VERDICT_LATE) {
-            err_set(&b->reasons[i], RC_OK, "late: its window was closed or "
+            fate->stage = SLUICE_STAGE_WINDOW;
+            err_set(&fate->reason, RC_OK, "late: its window was closed or "
                     "due");
         }
 
         if (r->verdict == VERDICT_COUNT) {
-            path_member(rec, b->members[i]);
-            r->member = b->members[i];
-            r->member_len = strlen(b->members[i]);
+            path_member(rec, fate->member);
+            r->member = fate->member;
+            r->member_len = strlen(fate->member);
             r->win = batch_window(b, r->start_ms);
         }
     }
@@ -161,25 +199,112 @@ apply_read(batch_t *b)
 }
 
 
+/* Do a record's bytes fit its hash?  If not it is dead. */
+static int
+apply_verify_one(batch_t *b, size_t i)
+{
+    fate_t *fate = &b->fates[i];
+
+    if (!fate->verified
+        && record_verify(&b->recs[i], &fate->reason) != RC_OK)
+    {
+        fate->stage = SLUICE_STAGE_VERIFY;
+        b->state.records[i].verdict = VERDICT_DEAD;
+        return 0;
+    }
+
+    fate->verified = 1;
+
+    return 1;
+}
+
+
+/* Puts record i among those of the next statement. */
+static void
+apply_enter(batch_t *b, size_t i, size_t *n)
+{
+    const fate_t    *fate = &b->fates[i];
+    ledger_entry_t  *e = &b->entries[*n];
+
+    e->rec = &b->recs[i];
+    e->start_ms = b->state.records[i].start_ms;
+    e->once = fate->once == NULL ? "" : fate->once;
+    e->once_len = strlen(e->once);
+    b->numbers[(*n)++] = i;
+}
+
+
+/*
+ * Of those that can come twice by right only the first ever counts.  The
+ * names are claimed in PostgreSQL before anything else can be seen of them: a
+ * crash behind this finds its own claims again.
+ */
+static rc_t
+apply_claim(batch_t *b, err_t *err)
+{
+    size_t  n = 0;
+    rc_t    rc;
+
+    for (size_t i = 0; b->nonce > 0 && i < b->n; i++) {
+        const state_record_t *r = &b->state.records[i];
+
+        if (r->verdict == VERDICT_COUNT && b->fates[i].once != NULL
+            && (r->known || apply_verify_one(b, i)))
+        {
+            apply_enter(b, i, &n);
+        }
+    }
+
+    if (n == 0) {
+        return RC_OK;
+    }
+
+    rc = ledger_claim(b->l, b->p, b->entries, n,
+                      b->l->conf->uploads_table ? 0 : b->state.next, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    for (size_t e = 0; e < n; e++) {
+        if (!b->entries[e].mine) {
+            b->state.records[b->numbers[e]].verdict = VERDICT_REPEAT;
+        }
+    }
+
+    return RC_OK;
+}
+
+
+/* A new member's row, and its bytes for the store unless they lie there. */
 static void
 apply_object(batch_t *b, size_t i)
 {
     record_t        *rec = &b->recs[i];
     state_record_t  *r = &b->state.records[i];
-    store_object_t  *object = &b->objects[b->fresh.n - 1];
     char             path[PATH_OBJECT_MAX];
     char            *row = mem_alloc(ROW_TEXT_MAX);
 
-    path_object(b->l->conf->store_prefix, r->start_ms, rec, path);
+    if (rec->object == NULL) {
+        path_object(b->l->conf->store_prefix, r->start_ms, rec, path);
+
+    } else {
+        memcpy(path, rec->object, rec->object_len);
+        path[rec->object_len] = '\0';
+    }
+
     r->row_len = row_write(rec, path, row);
     r->row = mem_strndup(row, r->row_len);
     free(row);
 
-    object->path = mem_strdup(path);
-    object->type = mem_strndup(rec->type, rec->type_len);
-    object->data = rec->value;
-    object->len = rec->len;
-    b->owners[b->fresh.n - 1] = i;
+    if (rec->object == NULL) {
+        store_object_t *object = &b->objects[b->nobjects];
+
+        object->path = mem_strdup(path);
+        object->type = mem_strndup(rec->type, rec->type_len);
+        object->data = rec->value;
+        object->len = rec->len;
+        b->owners[b->nobjects++] = i;
+    }
 }
 
 
@@ -199,17 +324,12 @@ apply_verify(batch_t *b)
         size_t len = (size_t) snprintf(name, sizeof(name), "%zu %s", r->win,
                                        r->member);
 
-        if (members_has(&b->fresh, name, len, NULL)) {
-            continue;
+        if (!members_has(&b->fresh, name, len, NULL)
+            && apply_verify_one(b, i))
+        {
+            members_add(&b->fresh, name, len, NULL);
+            apply_object(b, i);
         }
-
-        if (record_verify(&b->recs[i], &b->reasons[i]) != RC_OK) {
-            r->verdict = VERDICT_DEAD;
-            continue;
-        }
-
-        members_add(&b->fresh, name, len, NULL);
-        apply_object(b, i);
     }
 }
 
@@ -227,7 +347,8 @@ apply_unkept(batch_t *b, size_t object)
             && strcmp(r->member, owner->member) == 0)
         {
             r->verdict = VERDICT_DEAD;
-            b->reasons[i] = b->objects[object].err;
+            b->fates[i].stage = SLUICE_STAGE_PUT;
+            b->fates[i].reason = b->objects[object].err;
         }
     }
 }
@@ -238,17 +359,17 @@ apply_put(batch_t *b, err_t *err)
 {
     rc_t rc;
 
-    if (b->fresh.n == 0) {
+    if (b->nobjects == 0) {
         return RC_OK;
     }
 
-    rc = b->l->store_ops->put(b->l->store, b->objects, b->fresh.n, err);
+    rc = b->l->store_ops->put(b->l->store, b->objects, b->nobjects, err);
 
     if (rc != RC_OK && rc != RC_REJECT) {
         return RC_RETRY;
     }
 
-    for (size_t i = 0; i < b->fresh.n; i++) {
+    for (size_t i = 0; i < b->nobjects; i++) {
         if (b->objects[i].rc == RC_REJECT) {
             apply_unkept(b, i);
         }
@@ -258,12 +379,74 @@ apply_put(batch_t *b, err_t *err)
 }
 
 
+/*
+ * What is late or dead counts nowhere, so nothing may stand in its name: not
+ * the claim of a file that the store then refused, nor what a lane wrote that
+ * did not see the close which made it late.  That lane can't write it again,
+ * its closed_through has moved.
+ */
+static rc_t
+apply_release(batch_t *b, err_t *err)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        verdict_e verdict = b->state.records[i].verdict;
+
+        if ((verdict == VERDICT_LATE || verdict == VERDICT_DEAD)
+            && b->recs[i].offset >= b->p->closed_next
+            && (b->l->conf->uploads_table || b->fates[i].once != NULL))
+        {
+            apply_enter(b, i, &n);
+        }
+    }
+
+    return n == 0 ? RC_OK : ledger_release(b->l, b->p, b->entries, n, err);
+}
+
+
+static rc_t
+apply_write(batch_t *b, err_t *err)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; b->l->conf->uploads_table && i < b->n; i++) {
+        if (b->state.records[i].verdict == VERDICT_COUNT) {
+            apply_enter(b, i, &n);
+        }
+    }
+
+    return n == 0 ? RC_OK
+           : ledger_write(b->l, b->p, b->entries, n, b->state.next, err);
+}
+
+
+/* The present as ce_time has it. */
+static void
+apply_now(char text[32])
+{
+    struct timespec  ts;
+    struct tm        tm;
+    size_t           n;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    (void) gmtime_r(&ts.tv_sec, &tm);
+    n = strftime(text, 24, "%Y-%m-%dT%H:%M:%S", &tm);
+    (void) snprintf(text + n, 8, ".%03uZ",
+                    (unsigned int) (ts.tv_nsec / 1000000) % 1000);
+}
+
+
 static rc_t
 apply_send_one(batch_t *b, size_t i, const char *topic, err_t *err)
 {
-    char           partition[16], offset[24];
+    const char    *reason = b->fates[i].reason.text;
+    char           partition[16], offset[24], attempts[16], now[32];
     kafka_extra_t  extra[] = {
-        { SLUICE_H_ERROR_REASON, b->reasons[i].text },
+        { SLUICE_H_ERROR_STAGE, b->fates[i].stage },
+        { SLUICE_H_ERROR_REASON, reason },
+        { SLUICE_H_ERROR_ATTEMPTS, attempts },
+        { SLUICE_H_ERROR_TIME, now },
         { SLUICE_H_ERROR_TOPIC, b->l->conf->topic },
         { SLUICE_H_ERROR_PARTITION, partition },
         { SLUICE_H_ERROR_OFFSET, offset }
@@ -271,10 +454,14 @@ apply_send_one(batch_t *b, size_t i, const char *topic, err_t *err)
 
     snprintf(partition, sizeof(partition), "%" PRId32, b->p->id);
     snprintf(offset, sizeof(offset), "%" PRId64, b->recs[i].offset);
+    snprintf(attempts, sizeof(attempts), "%d",
+             b->recs[i].redriven > 0 ? b->recs[i].redriven + 1 : 1);
+    apply_now(now);
 
     log_info("lane", "sent on", LI("lane", b->l->number),
              LI("part", b->p->id), LI("offset", b->recs[i].offset),
-             LS("topic", topic), LS("reason", b->reasons[i].text));
+             LS("topic", topic), LS("stage", b->fates[i].stage),
+             LS("reason", reason));
 
     return kafka_send(b->l->kafka, topic, &b->recs[i], extra,
                       sizeof(extra) / sizeof(extra[0]), err);
@@ -325,37 +512,57 @@ apply_send(batch_t *b, err_t *err)
 }
 
 
+/* In this order; docs/design.md, 4.1. */
+static rc_t
+apply_steps(batch_t *b, err_t *err)
+{
+    rc_t rc = state_ask(b->l, b->p, &b->state, err);
+
+    if (rc == RC_OK) {
+        rc = apply_claim(b, err);
+    }
+
+    if (rc == RC_OK) {
+        apply_verify(b);
+        rc = apply_put(b, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = apply_release(b, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = apply_write(b, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = apply_send(b, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = state_apply(b->l, b->p, &b->state, b->verdict.watermark_ms, err);
+    }
+
+    return rc;
+}
+
+
 rc_t
 apply_batch(links_t *l, partition_t *p, record_t *records, size_t n,
     err_t *err)
 {
     batch_t  b;
-    rc_t     rc;
+    rc_t     rc = RC_OK;
 
     batch_init(&b, l, p, records, n);
     apply_read(&b);
 
-    for (size_t w = 0; w < b.state.nwindows; w++) {
+    for (size_t w = 0; rc == RC_OK && w < b.state.nwindows; w++) {
         rc = rows_ensure_day(l, b.state.windows[w], err);
-        if (rc != RC_OK) {
-            goto done;
-        }
-    }
-
-    rc = state_ask(l, p, &b.state, err);
-    if (rc != RC_OK) {
-        goto done;
-    }
-
-    apply_verify(&b);
-
-    rc = apply_put(&b, err);
-    if (rc == RC_OK) {
-        rc = apply_send(&b, err);
     }
 
     if (rc == RC_OK) {
-        rc = state_apply(l, p, &b.state, b.verdict.watermark_ms, err);
+        rc = apply_steps(&b, err);
     }
 
     if (rc == RC_OK) {
@@ -364,7 +571,7 @@ apply_batch(links_t *l, partition_t *p, record_t *records, size_t n,
                   LI("new", b.fresh.n));
     }
 
-done:
     batch_free(&b);
+
     return rc;
 }

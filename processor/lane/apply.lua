@@ -4,12 +4,12 @@
 --       batch counts into, then the other open ones, whose TTLs go along
 -- ARGV  1 next as the lane believes, '' for none   2 closed
 --       3 next after the batch                     4 its last record's id
---       5 window ms   6 lateness ms   7 version
---       8 TTL of progress, ms   9 TTL of the rest
---       10 how many windows the batch counts into, then for each its label;
+--       5 window ms   6 lateness ms   7 version   8 ledger_next
+--       9 TTL of progress, ms   10 TTL of the rest
+--       11 how many windows the batch counts into, then for each its label;
 --       then for each record: offset, time, kind, window's number, member,
 --       row ('' when the lane knows the member to be there)
---       kinds: c count, l late, p past, d dead, x unreadable
+--       kinds: c count, l late, p past, r repeat, d dead, x unreadable
 --
 -- The state is a function of the records before `next`, of `closed` and of
 -- window and lateness.  So whoever holds another belief than what is stored
@@ -23,8 +23,8 @@ local closed = tonumber(ARGV[2])                   -- nil: nothing yet
 local watermark = next and tonumber(stored[3]) or nil
 local mark = next and stored[3] or ''              -- its text
 local first = next and tonumber(next) or 0
-local windows = tonumber(ARGV[10])
-local from = 11 + windows
+local windows = tonumber(ARGV[11])
+local from = 12 + windows
 
 if (next or '') ~= ARGV[1] or (next and stored[2] ~= ARGV[2]) then
     return { 'FENCED', next or '', stored[2] or '' }
@@ -37,7 +37,7 @@ end
 -- A window that is open has all its keys, or Redis lost some of them.
 local fresh = {}
 for w = 1, windows do
-    fresh[w] = not next or redis.call('HEXISTS', open, ARGV[10 + w]) == 0
+    fresh[w] = not next or redis.call('HEXISTS', open, ARGV[11 + w]) == 0
     if not fresh[w] and redis.call('EXISTS', KEYS[3 * w], KEYS[3 * w + 1],
                                    KEYS[3 * w + 2]) ~= 3 then
         return { 'BROKEN' }
@@ -53,7 +53,7 @@ for i = from, #ARGV, 6 do
         local over = closed ~= nil and start <= closed
         local due = watermark ~= nil and start + size + lateness <= watermark
         if kind == 'p' and not over or kind == 'l' and not (over or due)
-           or (kind == 'c' or kind == 'd') and (over or due)
+           or (kind == 'c' or kind == 'r' or kind == 'd') and (over or due)
         then
             return { 'FENCED', next or '', stored[2] or '' }
         end
@@ -78,7 +78,7 @@ end
 -- that needs memory: so one that does comes first.
 redis.call('HSET', progress, 'next', ARGV[3], 'last', ARGV[4],
            'watermark', mark, 'closed', ARGV[2], 'window', ARGV[5],
-           'lateness', ARGV[6], 'version', ARGV[7])
+           'lateness', ARGV[6], 'version', ARGV[7], 'ledger', ARGV[8])
 if not next then
     redis.call('DEL', open)
 end
@@ -87,7 +87,7 @@ for i = from, #ARGV, 6 do
         local w, member = tonumber(ARGV[i + 3]), ARGV[i + 4]
         local unique, count, file = KEYS[3 * w], KEYS[3 * w + 1],
                                     KEYS[3 * w + 2]
-        if redis.call('HSETNX', open, ARGV[10 + w], ARGV[i]) == 1 then
+        if redis.call('HSETNX', open, ARGV[11 + w], ARGV[i]) == 1 then
             -- Closed before and kept for inspection, or left by an expired
             -- state: a window begins empty.
             redis.call('UNLINK', unique, count, file)
@@ -99,8 +99,8 @@ for i = from, #ARGV, 6 do
         end
     end
 end
-redis.call('PEXPIRE', progress, ARGV[8])
+redis.call('PEXPIRE', progress, ARGV[9])
 for i = 2, #KEYS do
-    redis.call('PEXPIRE', KEYS[i], ARGV[9])
+    redis.call('PEXPIRE', KEYS[i], ARGV[10])
 end
 return { 'OK', mark }

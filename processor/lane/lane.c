@@ -22,6 +22,7 @@
 #include "lane/close.h"
 #include "lane/flush.h"
 #include "lane/gauges.h"
+#include "lane/ledger.h"
 #include "lane/partition.h"
 #include "lane/state.h"
 #include "lane/take.h"
@@ -493,6 +494,7 @@ lane_open(lane_t **out, const lane_setup_t *setup, int number, err_t *err)
     l->redis = redis_open(setup->redis);
     l->pg = pg_open(setup->pg);
     l->store_ops = setup->store;
+    l->ledger = ledger_new();
     lane->rows = rows_new();
     lane->stop = setup->stop;
     lane->slot = metrics_slot_open(setup->conf->topic, -1, number);
@@ -541,6 +543,7 @@ lane_close(lane_t *lane)
 
     free(lane->parts);
     rows_free(lane->rows);
+    ledger_free(lane->l.ledger);
 
     if (lane->l.store != NULL) {
         lane->l.store_ops->close(lane->l.store);

@@ -43,6 +43,7 @@ typedef struct {
     int64_t   state_ttl_ms;
     int64_t   inspect_ttl_ms;
     int64_t   retention_ms;
+    int64_t   uploads_table;
     int64_t   log_level;             /* log_level_e */
 } lane_conf_t;
 

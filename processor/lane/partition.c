@@ -85,6 +85,7 @@ partition_reset(partition_t *p)
 
     p->closed_ms = WINDOW_NONE;
     p->closed_next = 0;
+    p->ledger_next = 0;
     p->next = PARTITION_NONE;
     p->last[0] = '\0';
     p->watermark_ms = WINDOW_NONE;

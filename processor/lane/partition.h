@@ -37,6 +37,7 @@ typedef struct {
     pg_t               *pg;
     const store_ops_t  *store_ops;
     store_t            *store;
+    struct ledger_s    *ledger;
     redis_args_t        args;                /* of the script being called */
     int64_t             days[PARTITION_DAYS];  /* known to have a table */
     size_t              next_day;
@@ -70,6 +71,7 @@ typedef struct {
 
     int64_t            closed_ms;    /* PostgreSQL's; WINDOW_NONE */
     int64_t            closed_next;  /* its next_offset */
+    int64_t            ledger_next;  /* its ledger_next; goes up */
 
     int64_t            next;         /* belief; PARTITION_NONE: no state */
     char               last[PARTITION_LAST];  /* id at next - 1, or "" */

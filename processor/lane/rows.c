@@ -80,14 +80,19 @@ static const char rows_sql_progress_make[] =
 
 static const char rows_sql_progress_read[] =
     "SELECT (extract(epoch FROM closed_through) * 1000)::bigint, next_offset,"
-    " window_ms, generation, last_id, low_offset, lateness_ms"
+    " window_ms, generation, last_id, low_offset, lateness_ms,"
+    " ledger_next"
     " FROM sluice.progress WHERE " SQL_KEY;
 
+/* A final row can't be told from the ledger any more: what that lost must be
+ * written again before. */
 static const char rows_sql_check[] =
-    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE;
+    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
+    " AND ledger_next >= $6::bigint";
 
 static const char rows_sql_close_begin[] =
-    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE " FOR UPDATE";
+    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
+    " AND ledger_next >= $6::bigint FOR UPDATE";
 
 /* A statement of its own: one that waits for a lock sees what was there
  * before it waited. */
@@ -119,9 +124,14 @@ static const char rows_sql_gap[] =
     " last_window = greatest(g.last_window, excluded.last_window)";
 
 static const char rows_sql_probe[] =
-    "SELECT bool_and(has_table_privilege(t, p)), sluice.ensure_day(now())"
-    " FROM unnest(ARRAY['sluice.summary', 'sluice.progress',"
-    " 'sluice.gaps']) AS t, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p";
+    "SELECT bool_and(has_table_privilege('sluice.' || split_part(r, ' ', 1),"
+    " split_part(r, ' ', 2))), sluice.ensure_day(now())"
+    " FROM unnest(ARRAY['summary SELECT', 'summary INSERT', 'summary UPDATE',"
+    " 'progress SELECT', 'progress INSERT', 'progress UPDATE',"
+    " 'gaps SELECT', 'gaps INSERT', 'gaps UPDATE',"
+    " 'first_seen SELECT', 'first_seen INSERT', 'first_seen UPDATE',"
+    " 'first_seen DELETE', 'uploads SELECT', 'uploads INSERT',"
+    " 'uploads DELETE']) AS r";
 
 
 struct rows_s {
@@ -409,6 +419,7 @@ rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
     progress->window_ms = rows_int(l, 2, 0);
     progress->low = rows_int(l, 5, PARTITION_NONE);
     progress->lateness_ms = rows_int(l, 6, -1);
+    p->ledger_next = rows_int(l, 7, 0);
     progress->has_last = last != NULL;
     snprintf(progress->last, sizeof(progress->last), "%s",
              last == NULL ? "" : last);
@@ -421,20 +432,22 @@ rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
 static rc_t
 rows_is_mine(links_t *l, partition_t *p, const char *sql, err_t *err)
 {
-    char         closed[24];
+    char         closed[24], ledger[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
                               rows_time(p->closed_ms, closed),
-                              p->generation_text };
+                              p->generation_text,
+                              rows_time(p->ledger_next, ledger) };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, sql, 5, params, &result, err);
+    rc = rows_exec(l, sql, 6, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
 
     return result.rows == 1 ? RC_OK
-           : err_set(err, RC_FENCED, "closed_through has moved");
+           : err_set(err, RC_FENCED, "closed_through has moved, or "
+                     "PostgreSQL lost a part of the ledger");
 }
 
 
@@ -553,8 +566,8 @@ rows_probe(const pg_conf_t *conf, err_t *err)
         && (result.rows != 1 || strcmp(pg_value(pg, 0, 0), "t") != 0))
     {
         rc = err_set(err, RC_REJECT, "this user may not read and write "
-                     "sluice.summary and sluice.progress: make it a member "
-                     "of sluice_writer");
+                     "the tables in the schema sluice: make it a member of "
+                     "sluice_writer");
     }
 
     pg_close(pg);

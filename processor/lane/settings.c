@@ -89,7 +89,11 @@ const conf_row_t lane_rows[] = {
 
     { "store_prefix", CONF_STR, AT(store_prefix), "", 0, 0, NULL, 0,
       "What objects' paths begin with; no `/` at its ends, no part that begins "
-      "with a dot." },
+      "with a dot, no last part that begins with `c-`." },
+
+    { "uploads_table", CONF_BOOL, AT(uploads_table), "on", 0, 0, NULL, 0,
+      "Write a row of `sluice.uploads` for each record that was counted. What "
+      "was counted while it was off gets none later." },
 
     { "log_level", CONF_ENUM, AT(log_level), "info", 0, 0,
       "error|warn|notice|info|debug", 1,
@@ -144,7 +148,8 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
     if (!path_prefix_is_valid(conf->store_prefix)) {
         return err_set(err, RC_REJECT, "[processor] store_prefix \"%s\" is "
                        "no path of letters, digits, \".\", \"_\", \"-\" and "
-                       "single \"/\" with no part that begins with a dot",
+                       "single \"/\" with no part that begins with a dot "
+                       "and no last part that begins with c-",
                        conf->store_prefix);
     }
 

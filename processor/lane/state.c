@@ -162,7 +162,7 @@ state_read(links_t *l, partition_t *p, state_t *state, err_t *err)
         return rc;
     }
 
-    if (reply->n != 3 || reply->items[1].n != 7) {
+    if (reply->n != 3 || reply->items[1].n != 8) {
         return err_set(err, RC_RETRY, "a script answered what it never does");
     }
 
@@ -176,6 +176,7 @@ state_read(links_t *l, partition_t *p, state_t *state, err_t *err)
     state->window_ms = state_int(&v[4], 0);
     state->lateness_ms = state_int(&v[5], 0);
     state->version = state_int(&v[6], 0);
+    state->ledger_next = state_int(&v[7], 0);
 
     if (v[1].kind == REDIS_STR) {
         snprintf(state->last, sizeof(state->last), "%.*s", (int) v[1].len,
@@ -300,7 +301,7 @@ state_apply_keys(links_t *l, partition_t *p, const state_batch_t *batch)
 static void
 state_apply_records(links_t *l, const state_batch_t *batch)
 {
-    static const char *const kinds = "clpdx\0";
+    static const char *const kinds = "clprdx";
 
     for (size_t i = 0; i < batch->n; i++) {
         const state_record_t *r = &batch->records[i];
@@ -400,6 +401,7 @@ state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
     redis_args_int(&l->args, l->wc.size_ms);
     redis_args_int(&l->args, l->wc.lateness_ms);
     redis_args_int(&l->args, STATE_VERSION);
+    redis_args_int(&l->args, p->ledger_next);
     redis_args_int(&l->args, l->conf->state_ttl_ms / 2);
     redis_args_int(&l->args, l->conf->state_ttl_ms);
     redis_args_int(&l->args, (int64_t) batch->nwindows);

@@ -15,13 +15,14 @@
 #include "lane/partition.h"
 
 /* The layout of keys and values; another one found is dropped and rebuilt. */
-#define STATE_VERSION  1
+#define STATE_VERSION  2
 
 typedef struct {
     int      has;                    /* progress exists */
     int64_t  next;
     int64_t  watermark_ms;           /* WINDOW_NONE */
     int64_t  closed_ms;              /* WINDOW_NONE */
+    int64_t  ledger_next;            /* PostgreSQL's, at the last apply */
     int64_t  window_ms;
     int64_t  lateness_ms;
     int64_t  version;

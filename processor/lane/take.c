@@ -73,6 +73,11 @@ take_settle(links_t *l, partition_t *p, state_t *state, err_t *err)
         return take_drop(l, p, state, "PostgreSQL lost a close", err);
     }
 
+    if (state->ledger_next > p->ledger_next) {
+        return take_drop(l, p, state, "PostgreSQL lost a part of the ledger",
+                         err);
+    }
+
     if (state->closed_ms == closed
         && (p->nwindows == 0 || p->windows[0].start_ms > closed))
     {

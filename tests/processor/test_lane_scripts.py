@@ -41,10 +41,11 @@ class Partition:
             return self.r.eval(f.read(), len(keys), *keys, *argv)
 
     def apply(self, records, belief="", closed="", next=None, windows=("w",),
-              also=(), lateness=LATENESS, version=1, last="id"):
+              also=(), lateness=LATENESS, version=2, last="id",
+              ledger=0):
         """records: (offset, time, kind[, window's number, member, row])"""
         argv = [belief, closed, next if next is not None
-                else records[-1][0] + 1, last, SIZE, lateness, version,
+                else records[-1][0] + 1, last, SIZE, lateness, version, ledger,
                 600000, 1200000, len(windows), *windows]
         for record in records:
             argv += list(record) + [""] * (6 - len(record))
@@ -78,7 +79,8 @@ def test_apply_counts_members_and_moves_next(part):
     assert part.all() == {
         "progress": {"next": "8", "last": "x/1", "closed": "",
                      "watermark": str(START + 5), "window": str(SIZE),
-                     "lateness": str(LATENESS), "version": "1"},
+                     "lateness": str(LATENESS), "version": "2",
+                     "ledger": "0"},
         "open": {"w": "3"}, "w:unique": {"/aa", "/bb"},
         "w:count": {"/aa": "2", "/bb": "1"},
         "w:file": {"/aa": "row", "/bb": "row"}}
@@ -154,6 +156,7 @@ def due(by=0):
 LATE = {
     "due and counted": [(1, START, "c", 1, "/aa", "row")],
     "due and dead": [(1, START, "d")],
+    "due and a repeat": [(1, START, "r")],
     "not due and late": [(1, due(), "l")],
     "not closed and past": [(1, START, "p")],
     "due within the batch": [(1, due(), "x"), (2, due() - 1, "l")],
@@ -168,14 +171,16 @@ def test_apply_decides_again_what_is_late(part, what):
     assert part.all() == before
 
 
-def test_late_dead_and_unreadable_records_move_next_and_count_nothing(part):
+def test_what_does_not_count_moves_next_and_watermark(part):
     applied(part, one(0, due()))
     counts = part.all()["w:count"]
-    assert part.apply([(1, START, "l"), (2, due(7), "d"), (3, due(99), "x")],
-                      belief=1, windows=(), also=("w",)) == [
-                          "OK", str(due(7))]
+    assert part.apply([(1, START, "l"), (2, due(7), "d"), (3, due(8), "r"),
+                       (4, due(99), "x")],
+                      belief=1, windows=(), also=("w",), ledger=5) == [
+                          "OK", str(due(8))]
     assert part.all()["w:count"] == counts
-    assert part.all()["progress"]["next"] == "4"
+    assert part.all()["progress"]["next"] == "5"
+    assert part.all()["progress"]["ledger"] == "5"
 
 
 def test_records_of_closed_windows_are_past_or_late(part):
@@ -223,7 +228,7 @@ def test_a_member_without_row_that_is_not_there_is_noticed(part):
 
 def test_another_version_window_or_lateness_is_refused(part):
     applied(part)
-    assert part.apply([one(1)], belief=1, version=2)[0] == "FENCED"
+    assert part.apply([one(1)], belief=1, version=3)[0] == "FENCED"
     assert part.apply([one(1)], belief=1, lateness=1)[0] == "FENCED"
     assert part.run("closed", part.keys("w"), 1, "", "", 1, "w") == ["OK"]
     assert part.apply([one(1)], belief=1, lateness=1)[0] == "OK"

@@ -39,7 +39,7 @@ def test_redis_keys_are_as_the_contract_says(lane, uploads, redis, topic,
     assert r.hgetall(pre + "progress") == {
         "next": "3", "last": last.headers["ce_id"],
         "watermark": str(ts + 1), "closed": "", "window": "30000",
-        "lateness": "55000", "version": "1"}
+        "lateness": "55000", "version": "2", "ledger": "3"}
     assert r.hgetall(pre + "open") == {win: "0"}
 
     one, two = "k%2F1/" + sha256(b"one"), "/" + sha256(b"two")

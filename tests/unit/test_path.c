@@ -144,9 +144,11 @@ test_parse_refuses_members_of_others(void **state)
 static void
 test_prefix_is_checked(void **state)
 {
-    static const char *const  good[] = { "", "a", "a/b.c", "A-_9/x" };
+    static const char *const  good[] = { "", "a", "a/b.c", "A-_9/x",
+                                         "c-x/a", "c" };
     static const char *const  bad[] = {
-        "/", "/a", "a/", "a//b", "..", "a/..", ".a", "a/.b", "a b", "a%"
+        "/", "/a", "a/", "a//b", "..", "a/..", ".a", "a/.b", "a b", "a%",
+        "c-", "c-x", "a/c-x"
     };
 
     (void) state;
@@ -156,6 +158,46 @@ test_prefix_is_checked(void **state)
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(path_prefix_is_valid(bad[i]));
+    }
+}
+
+
+static void
+test_an_object_is_known_by_its_name(void **state)
+{
+    static const char *const  prefixes[] = { "", "a", "a/b.c", "x-1/_/2" };
+
+    char      path[PATH_OBJECT_MAX], name[SLUICE_CUSTOMER_MAX];
+    record_t  r = { .type = "image/jpeg", .type_len = 10 };
+
+    (void) state;
+    memcpy(r.sha256, SHA, sizeof(SHA));
+    memset(name, '/', sizeof(name));
+    r.customer = name;
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        for (r.customer_len = 0; r.customer_len <= sizeof(name);
+             r.customer_len += 32)
+        {
+            path_object(prefixes[i], 1795176030000, &r, path);
+            assert_true(path_object_is(path, strlen(path), &r));
+
+            /* Not cut off, not begun later, no byte another. */
+            assert_false(path_object_is(path, strlen(path) - 1, &r));
+            assert_false(path_object_is(path + 1, strlen(path) - 1, &r)
+                         && i == 0);
+
+            for (size_t at = strlen(prefixes[i]); path[at] != '\0'; at++) {
+                char  was = path[at];
+
+                if (was >= '0' && was <= '9') {
+                    continue;
+                }
+                path[at] = was == '.' ? '/' : '.';
+                assert_false(path_object_is(path, strlen(path), &r));
+                path[at] = was;
+            }
+        }
     }
 }
 
@@ -192,6 +234,7 @@ main(void)
         cmocka_unit_test(test_member_and_back),
         cmocka_unit_test(test_parse_refuses_members_of_others),
         cmocka_unit_test(test_prefix_is_checked),
+        cmocka_unit_test(test_an_object_is_known_by_its_name),
         cmocka_unit_test(test_id_is_a_uuid_of_version_8),
     };
 

@@ -281,6 +281,124 @@ test_null_value_and_odd_times_are_refused(void **state)
 }
 
 
+#define OBJECT  "c-acme/2026/11/20/12/00:30/" ABC ".jpg"
+
+
+static void
+reference(sample_t *s)
+{
+    sample(s);
+    set(s, 1, "ce_type", "sluice.reference");
+    set(s, 7, "ce_size", "2147483648");
+    set(s, HEADERS, "ce_dataref", OBJECT);
+    s->rec.nheaders++;
+    s->rec.len = 0;
+}
+
+
+static void
+test_a_reference_names_bytes_and_brings_none(void **state)
+{
+    sample_t  s;
+
+    (void) state;
+    reference(&s);
+    assert_int_equal(record_read(&s.rec, &s.err), RC_OK);
+    assert_int_equal(s.rec.size, INT64_C(2147483648));
+    assert_int_equal(s.rec.object_len, strlen(OBJECT));
+    assert_ptr_equal(s.rec.object, s.headers[HEADERS].value);
+    assert_int_equal(record_verify(&s.rec, &s.err), RC_OK);
+
+    reference(&s);
+    s.rec.len = 3;
+    refused(&s, "value of 3 bytes");
+
+    reference(&s);
+    s.rec.value = NULL;
+    refused(&s, "null");
+
+    reference(&s);
+    set(&s, 7, "ce_size", "-1");
+    refused(&s, "ce_size");
+
+    reference(&s);
+    s.rec.nheaders--;
+    refused(&s, "ce_dataref is missing");
+
+    sample(&s);
+    set(&s, HEADERS, "ce_dataref", OBJECT);
+    s.rec.nheaders++;
+    refused(&s, "ce_dataref");
+}
+
+
+static void
+test_a_reference_to_anything_else_is_refused(void **state)
+{
+    static const char *const  bad[] = {
+        "", "/etc/passwd", "/" OBJECT, "../" OBJECT, "a/../" OBJECT,
+        "a//" OBJECT, ".a/" OBJECT, OBJECT "/", OBJECT "x", "http://h/" OBJECT,
+        "c-other/2026/11/20/12/00:30/" ABC ".jpg",
+        "2026/11/20/12/00:30/" ABC ".jpg",
+        "c-acme/2026/11/20/12/00:30/" ABC ".png",
+        "c-acme/2026/11/20/12/00-30/" ABC ".jpg",
+        "c-acme/2026/02/30/12/00:30/" ABC ".jpg",
+        "c-acme/2026/11/20/24/00:30/" ABC ".jpg",
+        "c-acme/../../11/20/12/00:30/" ABC ".jpg"
+    };
+
+    sample_t  s;
+
+    (void) state;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        reference(&s);
+        set(&s, HEADERS, "ce_dataref", bad[i]);
+        refused(&s, "ce_dataref");
+    }
+}
+
+
+static void
+test_what_can_come_twice_has_a_name(void **state)
+{
+    char      once[RECORD_ONCE_MAX + 1];
+    sample_t  s;
+
+    (void) state;
+
+    sample(&s);
+    assert_int_equal(record_read(&s.rec, &s.err), RC_OK);
+    assert_int_equal(record_once(&s.rec, once), 0);
+
+    set(&s, HEADERS, "ce_redriven", "2");
+    s.rec.nheaders++;
+    assert_int_equal(record_read(&s.rec, &s.err), RC_OK);
+    assert_int_equal(s.rec.redriven, 2);
+    record_once(&s.rec, once);
+    assert_string_equal(once, "id:0190b1f0-7a4b-7c3d-8e9f-0123456789ab/1");
+
+    set(&s, HEADERS, "ce_redriven", "0");
+    refused(&s, "ce_redriven");
+    set(&s, HEADERS, "ce_redriven", "");
+    refused(&s, "ce_redriven");
+
+    reference(&s);
+    assert_int_equal(record_read(&s.rec, &s.err), RC_OK);
+    record_once(&s.rec, once);
+    assert_string_equal(once, "id:0190b1f0-7a4b-7c3d-8e9f-0123456789ab/1");
+
+    /* A client's key is what it repeats, whatever the kind of record. */
+    set(&s, 3, "ce_idempotencykey", "id:x");
+    assert_int_equal(record_read(&s.rec, &s.err), RC_OK);
+    assert_int_equal(record_once(&s.rec, once), 8);
+    assert_string_equal(once, "key:id:x");
+
+    set(&s, 3, "ce_idempotencykey", "");
+    refused(&s, "ce_idempotencykey");
+}
+
+
 int
 main(void)
 {
@@ -294,6 +412,9 @@ main(void)
         cmocka_unit_test(test_lengths_are_bounded),
         cmocka_unit_test(test_hash_key_and_size_must_agree),
         cmocka_unit_test(test_null_value_and_odd_times_are_refused),
+        cmocka_unit_test(test_a_reference_names_bytes_and_brings_none),
+        cmocka_unit_test(test_a_reference_to_anything_else_is_refused),
+        cmocka_unit_test(test_what_can_come_twice_has_a_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

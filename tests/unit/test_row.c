@@ -22,7 +22,7 @@ record(const char *name)
     memset(&rec, 0, sizeof(rec));
     rec.offset = 17;
     rec.ts_ms = 1763640031123;
-    rec.len = 12345;
+    rec.size = 12345;
     rec.id = "0192f0c1/3";
     rec.id_len = strlen(rec.id);
     rec.type = "image/jpeg";
@@ -92,7 +92,7 @@ test_the_longest_of_everything_fits(void **state)
     memset(field, ' ', sizeof(field) - 1);
     rec.name_len = rec.id_len = rec.type_len = sizeof(field) - 1;
     rec.id = rec.type = field;
-    rec.len = SIZE_MAX / 2;
+    rec.size = INT64_MAX / 2;
     rec.ts_ms = rec.offset = INT64_MAX;
 
     size_t len = row_write(&rec, object, text);

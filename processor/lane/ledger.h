@@ -1,0 +1,53 @@
+/*
+ * ledger.h: what counts once, and what was counted.
+ *
+ * Owns the SQL of sluice.first_seen and sluice.uploads.  Both are written
+ * before the state moves, only while closed_through is what the partition was
+ * taken with, and with the same outcome however often: a record's rows are
+ * named by its place in the log.  Each write moves progress.ledger_next, from
+ * which a lane learns that PostgreSQL has lost some of it.
+ */
+
+#ifndef SLUICE_LANE_LEDGER_H
+#define SLUICE_LANE_LEDGER_H
+
+#include "core/record.h"
+#include "lane/partition.h"
+
+typedef struct ledger_s  ledger_t;
+
+/* A record that was read; borrowed. */
+typedef struct {
+    const record_t  *rec;
+    int64_t          start_ms;       /* its window */
+    const char      *once;           /* record_once(); "": it needs no name */
+    size_t           once_len;
+    int              mine;           /* out of ledger_claim() */
+} ledger_entry_t;
+
+ledger_t *ledger_new(void);
+void ledger_free(ledger_t *ledger);
+
+/*
+ * Finds out which of entries, all with names, count: the first that ever
+ * claimed its name, for this customer and content.  through: offset below
+ * which the ledger is complete now; 0 when ledger_write() follows.
+ *
+ * These three: RC_OK, RC_RETRY, or RC_FENCED when closed_through is not p's,
+ * or PostgreSQL has lost a part of the ledger.
+ */
+rc_t ledger_claim(links_t *l, partition_t *p, ledger_entry_t *entries,
+    size_t n, int64_t through, err_t *err);
+
+/* A row of uploads for each. */
+rc_t ledger_write(links_t *l, partition_t *p, const ledger_entry_t *entries,
+    size_t n, int64_t through, err_t *err);
+
+/*
+ * These don't count after all: takes back what another lane, which judged
+ * them before a close that it did not see, may have written in their name.
+ */
+rc_t ledger_release(links_t *l, partition_t *p, const ledger_entry_t *entries,
+    size_t n, err_t *err);
+
+#endif /* SLUICE_LANE_LEDGER_H */
