@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/apply.h"
@@ -357,13 +358,15 @@ apply_unkept(batch_t *b, size_t object)
 static rc_t
 apply_put(batch_t *b, err_t *err)
 {
-    rc_t rc;
+    int64_t  began = metrics_clock();
+    rc_t     rc;
 
     if (b->nobjects == 0) {
         return RC_OK;
     }
 
     rc = b->l->store_ops->put(b->l->store, b->objects, b->nobjects, err);
+    metrics_time(METRIC_STEP, METRICS_STEP_PUT, began);
 
     if (rc != RC_OK && rc != RC_REJECT) {
         return RC_RETRY;
@@ -372,6 +375,9 @@ apply_put(batch_t *b, err_t *err)
     for (size_t i = 0; i < b->nobjects; i++) {
         if (b->objects[i].rc == RC_REJECT) {
             apply_unkept(b, i);
+
+        } else {
+            metrics_add(METRIC_STORED_BYTES, 0, (int64_t) b->objects[i].len);
         }
     }
 
@@ -475,7 +481,9 @@ apply_send_one(batch_t *b, size_t i, const char *topic, err_t *err)
 static rc_t
 apply_send(batch_t *b, err_t *err)
 {
-    size_t  sent = 0;
+    int64_t  began = metrics_clock();
+    size_t   sent = 0;
+    rc_t     rc;
 
     for (size_t i = 0; i < b->n; i++) {
         const char *topic;
@@ -507,8 +515,10 @@ apply_send(batch_t *b, err_t *err)
         return RC_OK;
     }
 
-    return kafka_send_wait(b->l->kafka, APPLY_SEND_MS, err) == RC_OK
-           ? RC_OK : RC_RETRY;
+    rc = kafka_send_wait(b->l->kafka, APPLY_SEND_MS, err);
+    metrics_time(METRIC_STEP, METRICS_STEP_SEND, began);
+
+    return rc == RC_OK ? RC_OK : RC_RETRY;
 }
 
 

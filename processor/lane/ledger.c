@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "lane/ledger.h"
 #include "lane/rows.h"
 
@@ -162,7 +163,12 @@ static rc_t
 ledger_exec(links_t *l, const char *sql, size_t n, const char *const *params,
     pg_result_t *result, err_t *err)
 {
-    if (pg_exec(l->pg, sql, n, params, result, err) != RC_OK) {
+    int64_t  began = metrics_clock();
+    rc_t     rc = pg_exec(l->pg, sql, n, params, result, err);
+
+    metrics_time(METRIC_STEP, METRICS_STEP_LEDGER, began);
+
+    if (rc != RC_OK) {
         rows_forget_days(l);          /* a purge may have dropped a table */
         return RC_RETRY;
     }
