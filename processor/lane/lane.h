@@ -35,6 +35,7 @@ typedef struct {
     int64_t   instance;
     int64_t   window_ms;
     int64_t   lateness_ms;
+    int64_t   memory;
     int64_t   batch_records;
     int64_t   batch_bytes;
     int64_t   fetch_bytes;

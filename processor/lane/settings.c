@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "core/path.h"
 #include "lane/lane.h"
+#include "lane/share.h"
 #include "sluice_wire.h"
 
 #define HOUR_MS   (3600 * (int64_t) 1000)
@@ -51,16 +52,24 @@ const conf_row_t lane_rows[] = {
       "`message.timestamp.after.max.ms` + 5 s, or accepted records may be "
       "late." },
 
+    { "memory", CONF_SIZE, AT(memory), "256m", 8 * KIB * KIB,
+      1024 * 1024 * KIB * KIB, NULL, 0,
+      "What records may take, shared out equally over the lanes; 8m a lane at "
+      "least. The process needs 64m besides, and room for records that are "
+      "larger than a batch." },
+
     { "batch_records", CONF_INT, AT(batch_records), "2000", 1, 5000, NULL, 0,
       "Most records applied at once." },
 
-    { "batch_bytes", CONF_SIZE, AT(batch_bytes), "8m", KIB,
+    { "batch_bytes", CONF_SIZE, AT(batch_bytes), "0", 0,
       1024 * 1024 * KIB, NULL, 0,
-      "Most bytes applied at once; a single larger record goes alone." },
+      "Most bytes applied at once; a single larger record goes alone. 0: a "
+      "16th of a lane's share of `memory`, 8m at most." },
 
-    { "fetch_bytes", CONF_SIZE, AT(fetch_bytes), "64m", 64 * KIB,
+    { "fetch_bytes", CONF_SIZE, AT(fetch_bytes), "0", 0,
       1024 * 1024 * KIB, NULL, 0,
-      "What a lane fetches ahead of its work, at most." },
+      "What a lane fetches ahead of its work, at most. 0: half of a lane's "
+      "share of `memory`, 64m at most." },
 
     { "poll", CONF_TIME, AT(poll_ms), "100ms", 1, 1000, NULL, 0,
       "How long a lane waits for records before it looks after windows." },
@@ -151,6 +160,10 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
                        "single \"/\" with no part that begins with a dot "
                        "and no last part that begins with c-",
                        conf->store_prefix);
+    }
+
+    if (share_memory(conf, err) != RC_OK) {
+        return RC_REJECT;
     }
 
     /* A window is named by its start, in seconds. */
