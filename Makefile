@@ -282,12 +282,15 @@ install-data:
 	sed 's,/usr/local/share/sluice,$(DATADIR),' conf/sluice.conf \
 	    > $(STAGE)/sluice.conf
 	$(INSTALL) -d $(DESTDIR)$(DATADIR)/conf/nginx \
+	    $(DESTDIR)$(DATADIR)/conf/prometheus \
 	    $(DESTDIR)$(DATADIR)/sql $(DESTDIR)$(DATADIR)/html
 	$(INSTALL) -m 644 sql/*.sql $(DESTDIR)$(DATADIR)/sql/
 	$(INSTALL) -m 755 sql/migrate $(DESTDIR)$(DATADIR)/sql/
 	$(INSTALL) -m 644 $(STAGE)/sluice.conf $(CONF_FILES) \
 	    $(DESTDIR)$(DATADIR)/conf/
 	$(INSTALL) -m 644 conf/nginx/*.conf $(DESTDIR)$(DATADIR)/conf/nginx/
+	$(INSTALL) -m 644 conf/prometheus/*.yml \
+	    $(DESTDIR)$(DATADIR)/conf/prometheus/
 	$(INSTALL) -m 644 conf/html/* $(DESTDIR)$(DATADIR)/html/
 
 clean:

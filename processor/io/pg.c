@@ -28,6 +28,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 
 #define PG_GRACE_MS  2000          /* for the server's own timeout to arrive */
@@ -391,6 +392,9 @@ pg_connect(pg_t *pg, err_t *err)
 
     pg->conn = PQconnectdbParams(keys, values, 1);
     secret_free(password);
+    metrics_add(METRIC_PG_CONNECTS, PQstatus(pg->conn) == CONNECTION_OK
+                                    ? METRICS_RESULT_OK
+                                    : METRICS_RESULT_FAILED, 1);
 
     if (pg->conn == NULL) {
         return err_set(err, RC_RETRY, "postgres: out of memory");

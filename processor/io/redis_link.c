@@ -15,6 +15,7 @@
 #include <sys/time.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 
 
@@ -187,6 +188,7 @@ redis_link_connect(redis_link_t *link, err_t *err)
     if (link->ctx == NULL || link->ctx->err
         || redisSetTimeout(link->ctx, tv) != REDIS_OK)
     {
+        metrics_add(METRIC_REDIS_CONNECTS, METRICS_RESULT_FAILED, 1);
         return redis_link_fail(link, err);
     }
     (void) redisEnableKeepAlive(link->ctx);
@@ -201,5 +203,7 @@ redis_link_connect(redis_link_t *link, err_t *err)
         redis_link_forget(link);
         redis_link_drop(link);
     }
+    metrics_add(METRIC_REDIS_CONNECTS, rc == RC_OK ? METRICS_RESULT_OK
+                                                   : METRICS_RESULT_FAILED, 1);
     return rc;
 }
