@@ -277,8 +277,8 @@ http_reply(struct MHD_Connection *connection, int status, const char *type,
     struct MHD_Response  *response;
     enum MHD_Result       rc;
 
-    response = MHD_create_response_from_buffer(len, body,
-                                               MHD_RESPMEM_MUST_FREE);
+    response = MHD_create_response_from_buffer_with_free_callback(len, body,
+                                                                  free);
     if (response == NULL) {
         free(body);
         return MHD_NO;
