@@ -32,6 +32,7 @@
 #include "base/secret.h"
 
 #define PG_GRACE_MS  2000          /* for the server's own timeout to arrive */
+#define PG_LOCK_MS   2000          /* more than deadlock_timeout, see setup */
 #define PG_NAME_MAX  32
 
 
@@ -53,7 +54,8 @@ const conf_row_t  pg_rows[] = {
       "File whose first line is the password, read at every connect." },
     { "timeout", CONF_TIME, offsetof(pg_conf_t, timeout_ms), "5s",
       100, 300000, NULL, 0,
-      "Bound of a connect to one host and of a statement." },
+      "Bound of a connect to one host and of a statement; a lock is waited for "
+      "at most 2 s of it." },
     { NULL, CONF_STR, 0, NULL, 0, 0, NULL, 0, NULL }
 };
 
@@ -336,18 +338,32 @@ pg_simple(pg_t *pg, const char *sql, err_t *err)
 }
 
 
-/* Text and times mean the same on every server. */
+/*
+ * Text and times mean the same on every server.
+ *
+ * A lock is not waited for as long as a statement may take: who holds it may
+ * hold it long, and all else that uses this connection waits behind.  But
+ * longer than deadlock_timeout (1 s): only then does the server look whether
+ * it is autovacuum that stands in the way, and sends it off.
+ */
 static rc_t
 pg_setup(pg_t *pg, err_t *err)
 {
-    char  sql[256];
+    int64_t  lock_ms = pg->conf->timeout_ms;
+    char     sql[256];
+
+    if (lock_ms > PG_LOCK_MS) {
+        lock_ms = PG_LOCK_MS;
+    }
 
     (void) snprintf(sql, sizeof(sql),
                     "SET statement_timeout = %" PRId64 ";"
+                    "SET lock_timeout = %" PRId64 ";"
                     "SET idle_in_transaction_session_timeout = %" PRId64 ";"
                     "SET TimeZone = 'UTC';"
                     "SET DateStyle = 'ISO'",
-                    pg->conf->timeout_ms, 2 * pg->conf->timeout_ms + 10000);
+                    pg->conf->timeout_ms, lock_ms,
+                    2 * pg->conf->timeout_ms + 10000);
 
     return pg_simple(pg, sql, err);
 }
@@ -565,6 +581,15 @@ pg_rollback(pg_t *pg)
     {
         pg_drop(pg);
     }
+    pg->in_tx = 0;
+}
+
+
+void
+pg_disconnect(pg_t *pg)
+{
+    pg_forget(pg);
+    pg_drop(pg);
     pg->in_tx = 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * pg.h: one PostgreSQL connection of a lane.
  *
- * The only file that includes libpq-fe.h.  Synchronous, with connect,
+ * The only file that includes libpq-fe.h.  Synchronous, with connect, lock,
  * statement and TCP timeouts; reconnects at the next call.  Parameters always,
  * statements prepared once per connection.  Connection trouble, 40001, 40P01,
  * 53xxx, 55P03, 57xxx and read-only servers are RC_RETRY; class 22 and 23 are
@@ -57,6 +57,9 @@ const char *pg_value(const pg_t *pg, size_t row, size_t col);  /* NULL: null */
 rc_t pg_begin(pg_t *pg, err_t *err);
 rc_t pg_commit(pg_t *pg, err_t *err);
 void pg_rollback(pg_t *pg);
+
+/* Gives the connection up at once, and what is not committed with it. */
+void pg_disconnect(pg_t *pg);
 
 /*
  * Builds a text[] / bigint[] literal for unnest(): many rows in one statement.

@@ -17,11 +17,15 @@ redis.call('HDEL', KEYS[2], '')
 for i = 5, #ARGV do
     redis.call('HDEL', KEYS[2], ARGV[i])
 end
-for i = 3, #KEYS do
-    if ARGV[4] == '0' then
-        redis.call('UNLINK', KEYS[i])
+for i = 3, #KEYS, 3 do
+    -- Redis frees what expires while all others wait, unless it is told not
+    -- to (lazyfree-lazy-expire); what is unlinked it frees beside its work.
+    if ARGV[4] == '0' or redis.call('SCARD', KEYS[i]) > 10000 then
+        redis.call('UNLINK', KEYS[i], KEYS[i + 1], KEYS[i + 2])
     else
-        redis.call('PEXPIRE', KEYS[i], ARGV[4])
+        for j = i, i + 2 do
+            redis.call('PEXPIRE', KEYS[j], ARGV[4])
+        end
     end
 end
 redis.call('HSET', KEYS[1], 'closed', ARGV[3])

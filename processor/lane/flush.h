@@ -9,10 +9,10 @@
 #include "lane/rows.h"
 
 /*
- * Write the rows that changed since the last flush, with counts as Redis holds
- * them now.  After a take that is every row of every open window, of which one
- * call does a bounded part: partition_is_dirty() tells whether there is more.
- * On failure the partition is to be taken again.
+ * Write the rows that had changed when the flush began, with counts as Redis
+ * holds them now; after a take that is every row of every open window.  One
+ * call does a bounded part, and p->flushing tells whether there is more.  On
+ * failure the partition is to be taken again.
  */
 rc_t flush_rows(links_t *l, partition_t *p, rows_t *rows, err_t *err);
 

@@ -31,7 +31,8 @@ gauges_dirty(const partition_t *p)
     size_t n = 0;
 
     for (size_t i = 0; i < p->nwindows; i++) {
-        n += p->windows[i].dirty.n;
+        n += p->windows[i].dirty.n + p->windows[i].flushing.n
+             - p->windows[i].flushed;
     }
 
     return (int64_t) n;

@@ -34,6 +34,8 @@
 #define LANE_FENCED_MS    100
 #define LANE_QUIET_MS     10000      /* between two logs of being fenced */
 #define LANE_STOPPED_MS   10000      /* has the operator acted? */
+#define LANE_TURN_MS      100        /* work between two polls, at least */
+#define LANE_LEAVE_TURNS  10         /* of a flush, at revoke */
 
 struct lane_s {
     links_t            l;
@@ -42,6 +44,9 @@ struct lane_s {
     metrics_slot_t    *slot;
     partition_t      **parts;
     size_t             nparts;
+    size_t             turn;             /* partition that was served last */
+    int                unserved;         /* some were not, since then */
+    int64_t            notify_at_ms;
     int64_t            hurry_until_ms;
     unsigned int       seed;
 };
@@ -181,6 +186,7 @@ lane_step(lane_t *lane, partition_t *p, const char *step, rc_t rc,
     }
 
     kafka_pause(lane->l.kafka, p->id);
+    close_abandon(&lane->l, p);
     p->state = PARTITION_TAKING;
 
     if (rc == RC_REJECT) {
@@ -248,8 +254,8 @@ lane_flush(lane_t *lane, partition_t *p, int64_t now)
 
     rc = lane_step(lane, p, "flush", rc, &err);
 
-    /* A sweep goes on at the next turn. */
-    if (!partition_is_dirty(p)) {
+    /* A large one goes on at the next turn. */
+    if (!p->flushing) {
         p->flush_at_ms = now + lane->l.conf->flush_ms;
     }
 
@@ -307,9 +313,7 @@ lane_commit(lane_t *lane, partition_t *p)
 {
     int64_t low = partition_low_water(p);
 
-    if (p->next != PARTITION_NONE && low > p->committed
-        && !partition_is_dirty(p))
-    {
+    if (p->next != PARTITION_NONE && low > p->committed && !p->flushing) {
         kafka_commit(lane->l.kafka, p->id, low);
         p->committed = low;
     }
@@ -430,7 +434,13 @@ lane_leave(lane_t *lane, partition_t *p)
         return;
     }
 
+    close_abandon(&lane->l, p);
+
     rc = flush_rows(&lane->l, p, lane->rows, &err);
+
+    for (int i = 1; rc == RC_OK && p->flushing && i < LANE_LEAVE_TURNS; i++) {
+        rc = flush_rows(&lane->l, p, lane->rows, &err);
+    }
 
     if (rc == RC_OK && !partition_is_dirty(p)) {
         int64_t began = metrics_clock();
@@ -469,6 +479,7 @@ lane_revoked(void *ctx, int32_t partition, int lost)
     metrics_add(METRIC_REVOKED, lost ? METRICS_LEAVING_LOST
                                      : METRICS_LEAVING_ORDER, 1);
 
+    close_abandon(&lane->l, p);
     partition_free(p);
     lane->nparts--;
     memmove(&lane->parts[at], &lane->parts[at + 1],
@@ -493,6 +504,7 @@ lane_open(lane_t **out, const lane_setup_t *setup, int number, err_t *err)
     l->number = number;
     l->redis = redis_open(setup->redis);
     l->pg = pg_open(setup->pg);
+    l->pg_close = pg_open(setup->pg);
     l->store_ops = setup->store;
     l->ledger = ledger_new();
     lane->rows = rows_new();
@@ -550,6 +562,8 @@ lane_close(lane_t *lane)
     }
 
     pg_close(lane->l.pg);
+    pg_close(lane->l.pg_close);
+    notify_free(&lane->l.notify);
     redis_close(lane->l.redis);
     redis_args_free(&lane->l.args);
     metrics_slot_close(lane->slot);
@@ -563,6 +577,10 @@ lane_wait(const lane_t *lane)
 {
     int64_t  now = lane_now(), wait = lane->l.conf->poll_ms;
 
+    if (lane->unserved) {
+        return 0;
+    }
+
     for (size_t i = 0; i < lane->nparts; i++) {
         const partition_t *p = lane->parts[i];
 
@@ -570,14 +588,62 @@ lane_wait(const lane_t *lane)
             wait = p->retry_at_ms - now;
         }
 
-        if (p->state == PARTITION_ACTIVE && p->flush_at_ms <= now
-            && partition_is_dirty(p))
+        if (p->state == PARTITION_ACTIVE
+            && (p->hurry || (p->flush_at_ms <= now && partition_is_dirty(p))))
         {
             wait = 0;
         }
     }
 
     return wait > 0 ? (int) wait : 0;
+}
+
+
+/*
+ * Look after the partitions, in turns: each may wait for a service that hangs,
+ * and between two of them the lane polls, or with many of them it would not
+ * for so long that the group takes them away.
+ */
+static void
+lane_turn(lane_t *lane)
+{
+    int64_t  until = lane_now() + LANE_TURN_MS;
+    size_t   served = 0;
+
+    while (served < lane->nparts && !atomic_load(lane->stop)) {
+        if (served > 0 && lane_now() >= until) {
+            break;
+        }
+
+        lane->turn = (lane->turn + 1) % lane->nparts;
+        lane_serve(lane, lane->parts[lane->turn]);
+        gauges_partition(&lane->l, lane->parts[lane->turn]);
+        served++;
+    }
+
+    lane->unserved = served < lane->nparts;
+}
+
+
+/* A hint that is lost is no failure: nobody depends on it. */
+static void
+lane_notify(lane_t *lane)
+{
+    int64_t  now = lane_now();
+    err_t    err = { "" };
+
+    if (!notify_is_due(&lane->l.notify) || now < lane->notify_at_ms) {
+        return;
+    }
+
+    lane->notify_at_ms = now + lane->l.conf->flush_ms;
+
+    if (notify_send(&lane->l.notify, lane->l.pg, lane->l.conf->pipeline, &err)
+        != RC_OK)
+    {
+        log_warn("lane", "notified nobody", LI("lane", lane->l.number),
+                 LS("err", err.text));
+    }
 }
 
 
@@ -598,11 +664,8 @@ lane_run(lane_t *lane)
             kafka_batch_free(batch);
         }
 
-        /* Each may wait for a service that hangs. */
-        for (size_t i = 0; i < lane->nparts && !atomic_load(lane->stop); i++) {
-            lane_serve(lane, lane->parts[i]);
-            gauges_partition(&lane->l, lane->parts[i]);
-        }
+        lane_turn(lane);
+        lane_notify(lane);
     }
 
     kafka_close(lane->l.kafka);

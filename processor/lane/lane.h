@@ -41,6 +41,7 @@ typedef struct {
     int64_t   fetch_bytes;
     int64_t   poll_ms;
     int64_t   flush_ms;
+    int64_t   notify;                /* on, off */
     int64_t   state_ttl_ms;
     int64_t   inspect_ttl_ms;
     int64_t   retention_ms;

@@ -69,6 +69,7 @@ partition_window_free(lane_window_t *win)
     }
 
     members_free(&win->dirty);
+    members_free(&win->flushing);
 }
 
 
@@ -90,6 +91,8 @@ partition_reset(partition_t *p)
     p->last[0] = '\0';
     p->watermark_ms = WINDOW_NONE;
     p->close_from = 0;
+    p->flushing = 0;
+    p->hurry = 0;
     p->state = PARTITION_TAKING;
 }
 
@@ -188,7 +191,11 @@ int
 partition_is_dirty(const partition_t *p)
 {
     for (size_t i = 0; i < p->nwindows; i++) {
-        if (p->windows[i].sweep || p->windows[i].dirty.n > 0) {
+        const lane_window_t *win = &p->windows[i];
+
+        if (!win->closing && (win->sweep || win->dirty.n > 0
+                              || win->flushed < win->flushing.n))
+        {
             return 1;
         }
     }

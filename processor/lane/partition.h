@@ -22,10 +22,23 @@
 #include "io/pg.h"
 #include "io/redis.h"
 #include "lane/lane.h"
+#include "lane/notify.h"
 
 #define PARTITION_NONE   (-1)        /* no such offset */
 #define PARTITION_DAYS   4
 #define PARTITION_LAST   (RECORD_ID_MAX + 1)
+
+typedef struct partition_s  partition_t;
+
+/* A close: docs/design.md, 4.5.  A large one goes on over many turns. */
+typedef struct {
+    partition_t  *p;                 /* NULL: none */
+    pg_t         *pg;                /* its transaction's connection */
+    int64_t       start_ms;
+    int64_t       next;              /* of all its pages; NONE: of any */
+    size_t        size;              /* members of the window */
+    size_t        written;           /* rows that became final */
+} closing_t;
 
 /* A lane's settings and connections, as its steps need them. */
 typedef struct {
@@ -35,6 +48,9 @@ typedef struct {
     kafka_t            *kafka;
     redis_t            *redis;
     pg_t               *pg;
+    pg_t               *pg_close;            /* connected for a large close */
+    closing_t           closing;             /* that large close */
+    notify_t            notify;
     const store_ops_t  *store_ops;
     store_t            *store;
     struct ledger_s    *ledger;
@@ -49,8 +65,12 @@ typedef struct {
     char       label[WINDOW_LABEL_LEN];
     char      *keys[3];              /* unique, count, file; owned */
     members_t  dirty;                /* rows to write again */
+    members_t  flushing;             /* those a flush has begun with, */
+    size_t     flushed;              /* and as far as it has come */
     int        sweep;                /* write all rows again, */
     char       cursor[24];           /* from here on */
+    size_t     size;                 /* when a page last told */
+    int        closing;              /* its rows are the close's */
 } lane_window_t;
 
 typedef enum {
@@ -59,7 +79,7 @@ typedef enum {
     PARTITION_STOPPED                /* needs an operator */
 } partition_state_e;
 
-typedef struct {
+struct partition_s {
     int32_t            id;
     partition_state_e  state;
     char              *key_progress;
@@ -80,6 +100,8 @@ typedef struct {
     size_t             nwindows;
     int64_t            close_from;   /* no close while next is below it */
     int                broken;       /* Redis lost a part: drop the rest */
+    int                flushing;     /* a flush has begun */
+    int                hurry;        /* it has work that need not wait */
 
     int64_t            committed;
     int64_t            flush_at_ms;  /* these: monotonic clock */
@@ -96,7 +118,7 @@ typedef struct {
     int64_t            fenced_at_ms;
     uint64_t           fenced;       /* since it was last logged */
     metrics_slot_t    *slot;
-} partition_t;
+};
 
 partition_t *partition_new(const lane_conf_t *conf, int32_t id, int lane);
 void partition_free(partition_t *p);
@@ -117,6 +139,8 @@ void partition_forget(partition_t *p, lane_window_t *win);
 /* First offset of what can still change, or next. */
 int64_t partition_low_water(const partition_t *p);
 int64_t partition_low_after(const partition_t *p, int64_t closed_ms);
+
+/* Rows of open windows are to be written, of which the close writes none. */
 int partition_is_dirty(const partition_t *p);
 
 #endif /* SLUICE_LANE_PARTITION_H */

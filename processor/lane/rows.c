@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/rows.h"
@@ -63,11 +64,19 @@ static const char rows_sql_write[] =
     " AND s.through_offset <= excluded.through_offset RETURNING 1) "
     "SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM written)";
 
-static const char rows_sql_write_final[] =
-    "WITH mine AS MATERIALIZED (SELECT 1 FROM sluice.progress WHERE "
-    SQL_IS_MINE "), written AS ("
-    SQL_INSERT("true") " RETURNING 1) "
-    "SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM written)";
+#define SQL_FINAL(guard)                                                      \
+    "WITH mine AS MATERIALIZED (SELECT 1 FROM sluice.progress WHERE "         \
+    SQL_IS_MINE "), written AS ("                                             \
+    SQL_INSERT("true") guard " RETURNING 1) "                                 \
+    "SELECT (SELECT count(*) FROM mine), (SELECT count(*) FROM written)"
+
+/* Of a window that is due by the log a later row has the same count. */
+static const char rows_sql_final[] = SQL_FINAL("");
+
+/* Of one that is due by the clock it may have more: it is left as it is, and
+ * rows_close_known() finds it. */
+static const char rows_sql_final_idle[] =
+    SQL_FINAL(" AND s.through_offset <= excluded.through_offset");
 
 static const char rows_sql_ensure_day[] =
     "SELECT sluice.ensure_day(" SQL_TIME("$1") ")";
@@ -90,15 +99,19 @@ static const char rows_sql_check[] =
     "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
     " AND ledger_next >= $6::bigint";
 
-static const char rows_sql_close_begin[] =
+static const char rows_sql_lock[] =
     "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
     " AND ledger_next >= $6::bigint FOR UPDATE";
 
-/* A statement of its own: one that waits for a lock sees what was there
+/* Statements of their own: one that waits for a lock sees what was there
  * before it waited. */
 static const char rows_sql_close_known[] =
     "SELECT max(through_offset) FROM sluice.summary WHERE " SQL_KEY
     " AND generation = $5::integer AND window_start = " SQL_TIME("$4");
+
+static const char rows_sql_close_final[] =
+    "SELECT count(*) FROM sluice.summary WHERE " SQL_KEY
+    " AND generation = $5::integer AND window_start = " SQL_TIME("$4") " AND final";
 
 /* With Redis behind, a close may see less of the log than the one before it;
  * next_offset still tells what was sent on already. */
@@ -162,7 +175,7 @@ rows_free(rows_t *rows)
 }
 
 
-static void
+void
 rows_reset(rows_t *rows)
 {
     for (int i = 0; i < ROWS_COLUMNS; i++) {
@@ -191,7 +204,7 @@ rows_count(const redis_value_t *v)
 
 
 static rc_t
-rows_add_one(rows_t *rows, const links_t *l, int64_t start_ms,
+rows_add_one(rows_t *rows, links_t *l, int64_t start_ms,
     const redis_value_t *triple, err_t *err)
 {
     char     customer[SLUICE_CUSTOMER_MAX + 1];
@@ -224,12 +237,23 @@ rows_add_one(rows_t *rows, const links_t *l, int64_t start_ms,
     pg_array_str(&c[10], row.upload, strlen(row.upload));
     rows->n++;
 
+    if (l->conf->notify) {
+        notify_customer(&l->notify, customer, strlen(customer));
+    }
+
     return RC_OK;
 }
 
 
-static rc_t
-rows_add(rows_t *rows, const links_t *l, partition_t *p, int64_t start_ms,
+size_t
+rows_waiting(const rows_t *rows)
+{
+    return rows->n;
+}
+
+
+rc_t
+rows_add(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
     const redis_value_t *triples, size_t ntriples, err_t *err)
 {
     for (size_t i = 0; i < ntriples; i++) {
@@ -237,6 +261,7 @@ rows_add(rows_t *rows, const links_t *l, partition_t *p, int64_t start_ms,
 
         if (rc != RC_OK) {
             p->broken = 1;
+            rows_reset(rows);
             return rc;
         }
     }
@@ -262,10 +287,10 @@ rows_time(int64_t ms, char text[24])
 /* Whatever PostgreSQL has against it, waiting and trying again is all a lane
  * can do: it checked the rows before it counted them. */
 static rc_t
-rows_exec(links_t *l, const char *sql, size_t n, const char *const *params,
-    pg_result_t *result, err_t *err)
+rows_exec_on(pg_t *pg, links_t *l, const char *sql, size_t n,
+    const char *const *params, pg_result_t *result, err_t *err)
 {
-    rc_t rc = pg_exec(l->pg, sql, n, params, result, err);
+    rc_t rc = pg_exec(pg, sql, n, params, result, err);
 
     if (rc != RC_OK) {
         rows_forget_days(l);          /* a purge may have dropped a table */
@@ -277,8 +302,17 @@ rows_exec(links_t *l, const char *sql, size_t n, const char *const *params,
 
 
 static rc_t
-rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
-    int64_t start_ms, err_t *err)
+rows_exec(links_t *l, const char *sql, size_t n, const char *const *params,
+    pg_result_t *result, err_t *err)
+{
+    return rows_exec_on(l->pg, l, sql, n, params, result, err);
+}
+
+
+/* written: how many rows are as they were given now. */
+static rc_t
+rows_insert(rows_t *rows, pg_t *pg, links_t *l, partition_t *p,
+    const char *sql, int64_t start_ms, size_t *written, err_t *err)
 {
     char         closed[24], start[24], through[24];
     const char  *params[7 + ROWS_COLUMNS] = {
@@ -289,6 +323,8 @@ rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
     pg_result_t  result;
     rc_t         rc;
 
+    *written = 0;
+
     if (rows->n == 0) {
         return RC_OK;
     }
@@ -297,52 +333,47 @@ rows_insert(rows_t *rows, links_t *l, partition_t *p, const char *sql,
         params[7 + i] = pg_array_end(&rows->columns[i]);
     }
 
-    rc = rows_exec(l, sql, 7 + ROWS_COLUMNS, params, &result, err);
+    rc = rows_exec_on(pg, l, sql, 7 + ROWS_COLUMNS, params, &result, err);
+    rows_reset(rows);
+
     if (rc != RC_OK) {
         return rc;
     }
 
-    if (result.rows != 1 || strcmp(pg_value(l->pg, 0, 0), "1") != 0) {
+    if (result.rows != 1 || strcmp(pg_value(pg, 0, 0), "1") != 0) {
         return err_set(err, RC_FENCED, "closed_through has moved");
     }
+
+    *written = strtoul(pg_value(pg, 0, 1), NULL, 10);
+    metrics_add(METRIC_ROWS, 0, (int64_t) *written);
 
     return RC_OK;
 }
 
 
-static rc_t
-rows_put(rows_t *rows, links_t *l, partition_t *p, const char *sql,
-    int64_t start_ms, const redis_value_t *triples, size_t ntriples,
-    err_t *err)
-{
-    rc_t rc;
-
-    rows_reset(rows);
-
-    rc = rows_add(rows, l, p, start_ms, triples, ntriples, err);
-    if (rc == RC_OK) {
-        rc = rows_insert(rows, l, p, sql, start_ms, err);
-    }
-
-    return rc;
-}
-
-
 rc_t
 rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
-    const redis_value_t *triples, size_t ntriples, err_t *err)
+    err_t *err)
 {
-    return rows_put(rows, l, p, rows_sql_write, start_ms, triples, ntriples,
-                    err);
+    size_t written;
+
+    return rows_insert(rows, l->pg, l, p, rows_sql_write, start_ms, &written,
+                       err);
 }
 
 
 rc_t
-rows_write_final(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
-    const redis_value_t *triples, size_t ntriples, err_t *err)
+rows_write_final(rows_t *rows, links_t *l, partition_t *p, closing_t *c,
+    err_t *err)
 {
-    return rows_put(rows, l, p, rows_sql_write_final, start_ms, triples,
-                    ntriples, err);
+    size_t  written;
+    rc_t    rc = rows_insert(rows, c->pg, l, p, c->next == PARTITION_NONE
+                             ? rows_sql_final : rows_sql_final_idle,
+                             c->start_ms, &written, err);
+
+    c->written += written;
+
+    return rc;
 }
 
 
@@ -430,7 +461,8 @@ rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
 
 
 static rc_t
-rows_is_mine(links_t *l, partition_t *p, const char *sql, err_t *err)
+rows_is_mine(pg_t *pg, links_t *l, partition_t *p, const char *sql,
+    err_t *err)
 {
     char         closed[24], ledger[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
@@ -440,7 +472,7 @@ rows_is_mine(links_t *l, partition_t *p, const char *sql, err_t *err)
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, sql, 6, params, &result, err);
+    rc = rows_exec_on(pg, l, sql, 6, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -491,34 +523,42 @@ rows_gap(links_t *l, partition_t *p, const rows_gap_t *gap, err_t *err)
 rc_t
 rows_check(links_t *l, partition_t *p, err_t *err)
 {
-    return rows_is_mine(l, p, rows_sql_check, err);
+    return rows_is_mine(l->pg, l, p, rows_sql_check, err);
 }
 
 
 rc_t
-rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
+rows_close_begin(links_t *l, partition_t *p, const closing_t *c, int lock,
     err_t *err)
+{
+    rc_t rc = pg_begin(c->pg, err);
+
+    if (rc != RC_OK) {
+        return RC_RETRY;
+    }
+
+    return rows_is_mine(c->pg, l, p, lock ? rows_sql_lock : rows_sql_check,
+                        err);
+}
+
+
+static rc_t
+rows_close_ask(links_t *l, partition_t *p, const closing_t *c,
+    const char *sql, int64_t *answer, err_t *err)
 {
     char         start[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(start_ms, start),
+                              rows_time(c->start_ms, start),
                               p->generation_text };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = pg_begin(l->pg, err);
-    if (rc == RC_OK) {
-        rc = rows_is_mine(l, p, rows_sql_close_begin, err);
-    }
+    rc = rows_exec_on(c->pg, l, sql, 5, params, &result, err);
 
     if (rc == RC_OK) {
-        rc = rows_exec(l, rows_sql_close_known, 5, params, &result, err);
-    }
+        const char *text = pg_value(c->pg, 0, 0);
 
-    if (rc == RC_OK) {
-        const char *max = pg_value(l->pg, 0, 0);
-
-        *known = max == NULL ? 0 : strtoll(max, NULL, 10);
+        *answer = text == NULL ? 0 : strtoll(text, NULL, 10);
     }
 
     return rc;
@@ -526,30 +566,49 @@ rows_close_begin(links_t *l, partition_t *p, int64_t start_ms, int64_t *known,
 
 
 rc_t
-rows_close_commit(links_t *l, partition_t *p, int64_t start_ms, err_t *err)
+rows_close_known(links_t *l, partition_t *p, const closing_t *c,
+    int64_t *known, err_t *err)
+{
+    return rows_close_ask(l, p, c, rows_sql_close_known, known, err);
+}
+
+
+rc_t
+rows_close_final(links_t *l, partition_t *p, const closing_t *c,
+    int64_t *final, err_t *err)
+{
+    return rows_close_ask(l, p, c, rows_sql_close_final, final, err);
+}
+
+
+rc_t
+rows_close_end(links_t *l, partition_t *p, const closing_t *c, err_t *err)
 {
     char         closed[24], start[24], next[24], low[24];
     const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
                               rows_time(p->closed_ms, closed),
-                              p->generation_text, rows_time(start_ms, start),
+                              p->generation_text,
+                              rows_time(c->start_ms, start),
                               rows_time(p->next, next), p->last,
-                              rows_time(partition_low_after(p, start_ms),
+                              rows_time(partition_low_after(p, c->start_ms),
                                         low) };
     pg_result_t  result;
     rc_t         rc;
 
-    rc = rows_exec(l, rows_sql_close_end, 9, params, &result, err);
+    rc = rows_exec_on(c->pg, l, rows_sql_close_end, 9, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
 
-    if (result.affected != 1) {
-        return err_set(err, RC_FENCED, "closed_through has moved");
-    }
+    return result.affected == 1 ? RC_OK
+           : err_set(err, RC_FENCED, "closed_through has moved");
+}
 
-    rc = pg_commit(l->pg, err);
 
-    return rc == RC_OK ? RC_OK : RC_RETRY;
+rc_t
+rows_close_commit(const closing_t *c, err_t *err)
+{
+    return pg_commit(c->pg, err) == RC_OK ? RC_OK : RC_RETRY;
 }
 
 

@@ -77,6 +77,10 @@ const conf_row_t lane_rows[] = {
     { "flush_interval", CONF_TIME, AT(flush_ms), "1s", 10, HOUR_MS, NULL, 0,
       "How often rows of open windows are written to PostgreSQL." },
 
+    { "notify", CONF_BOOL, AT(notify), "on", 0, 0, NULL, 0,
+      "Tell those who `LISTEN sluice_summary` whose rows have changed, at most "
+      "once per `flush_interval` and lane." },
+
     { "state_ttl", CONF_TIME, AT(state_ttl_ms), "24h", 60000, 720 * HOUR_MS,
       NULL, 0,
       "How long Redis keeps the state of a partition that nobody works on; "
@@ -85,7 +89,8 @@ const conf_row_t lane_rows[] = {
     { "inspect_ttl", CONF_TIME, AT(inspect_ttl_ms), "10m", 0, 24 * HOUR_MS,
       NULL, 0,
       "How long a closed window's keys stay in Redis, to be looked at; they "
-      "take its memory for that long. 0: not at all." },
+      "take its memory for that long. 0: not at all, nor do those of a window "
+      "of more than 10,000 members." },
 
     { "retention", CONF_TIME, AT(retention_ms), "7d", 24 * HOUR_MS,
       3650 * 24 * HOUR_MS, NULL, 0,

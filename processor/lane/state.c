@@ -474,7 +474,8 @@ state_rows(links_t *l, partition_t *p, const lane_window_t *win,
 
 rc_t
 state_page(links_t *l, partition_t *p, lane_window_t *win,
-    const redis_value_t **triples, size_t *ntriples, err_t *err)
+    const redis_value_t **triples, size_t *ntriples, size_t *size,
+    err_t *err)
 {
     const redis_value_t  *reply;
     rc_t                  rc;
@@ -491,15 +492,16 @@ state_page(links_t *l, partition_t *p, lane_window_t *win,
         return rc;
     }
 
-    if (reply->n < 2 || reply->items[1].len >= sizeof(win->cursor)) {
+    if (reply->n < 3 || reply->items[1].len >= sizeof(win->cursor)) {
         return err_set(err, RC_RETRY, "a script answered what it never does");
     }
 
     memcpy(win->cursor, reply->items[1].str, reply->items[1].len);
     win->cursor[reply->items[1].len] = '\0';
 
-    *triples = reply->items + 2;
-    *ntriples = (reply->n - 2) / 3;
+    *size = (size_t) state_int(&reply->items[2], 0);
+    *triples = reply->items + 3;
+    *ntriples = (reply->n - 3) / 3;
 
     return RC_OK;
 }

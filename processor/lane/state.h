@@ -73,13 +73,15 @@ rc_t state_check(links_t *l, partition_t *p, int touch, err_t *err);
 /*
  * Member, count and row triples, in one snapshot; borrowed until the next
  * call.  state_rows() of given members, state_page() from win's cursor on,
- * which it moves; "0" is both the first and the end.
+ * which it moves; "0" is both the first and the end.  size: members of the
+ * window.
  */
 rc_t state_rows(links_t *l, partition_t *p, const lane_window_t *win,
     const char *const *members, const uint32_t *lens, size_t n,
     const redis_value_t **triples, size_t *ntriples, err_t *err);
 rc_t state_page(links_t *l, partition_t *p, lane_window_t *win,
-    const redis_value_t **triples, size_t *ntriples, err_t *err);
+    const redis_value_t **triples, size_t *ntriples, size_t *size,
+    err_t *err);
 
 /*
  * Takes the windows up to closed_ms out of the state, given what it was built

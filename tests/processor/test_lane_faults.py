@@ -330,3 +330,49 @@ def test_a_partition_that_can_not_go_on_does_not_stop_the_others(
           == {1, 2, 3})
     redis.client().delete("sluice:{%s/%s:0}:progress" % (topic, topic))
     until(lambda: len([r for r in summary.rows() if r.final]) == 4)
+
+
+def test_a_row_that_is_locked_holds_up_its_partition_only(
+        lane, uploads, summary, settled, postgres, dsn, until):
+    """As by an administrator's transaction, or a lane that was frozen in the
+    middle of one."""
+    import psycopg2
+    p = lane()
+    uploads.send("first", partition=0)
+    uploads.flush()
+    until(summary.rows)
+    holder = psycopg2.connect(dsn)
+    with holder.cursor() as c:
+        c.execute("SELECT FROM sluice.progress WHERE partition = 0 FOR UPDATE")
+        for i in range(20):
+            for partition in range(4):
+                uploads.send("file %d" % i, partition=partition)
+        uploads.flush()
+        p.wait_log("canceling statement due to lock timeout")
+        until(lambda: len([r for r in summary.rows()
+                           if r.final and r.partition != 0]) >= 60)
+        assert not any(r.final and r.partition == 0 for r in summary.rows())
+    holder.rollback()
+    holder.close()
+    settled()
+    assert p.alive()
+
+
+def test_an_object_that_is_not_stored_holds_up_its_partition_only(
+        lane, uploads, summary, settled, until, ini):
+    """A file lies where the customer's directory should be."""
+    import os
+    p = lane()
+    stone = os.path.join(ini.store, "c-bad")
+    with open(stone, "w"):
+        pass
+    uploads.send("no way", customer="bad", partition=0)
+    for i in range(20):
+        for partition in (1, 2, 3):
+            uploads.send("file %d" % i, customer="good", partition=partition)
+    uploads.flush()
+    p.wait_log("step=apply")
+    until(lambda: len([r for r in summary.rows() if r.final]) >= 60)
+    assert not any(r.partition == 0 for r in summary.rows())
+    os.unlink(stone)
+    settled()

@@ -242,12 +242,26 @@ def test_pages_bring_every_member_once_it_is_there(part):
         answer = part.run("page", part.keys("w")[:1] + part.keys("w")[2:],
                           1500, "", cursor, 200)
         assert answer[0] == "OK"
-        for i in range(2, len(answer), 3):
+        assert answer[2] == 1500
+        for i in range(3, len(answer), 3):
             found[answer[i]] = answer[i + 1:i + 3]
         cursor = answer[1]
         if cursor == "0":
             break
     assert found == {"/%04d" % i: ["1", "row"] for i in range(1500)}
+
+
+@pytest.mark.parametrize("n, kept", [(10000, True), (10001, False)])
+def test_keys_whose_expiry_would_block_redis_are_not_kept(part, n, kept):
+    keys = part.keys("w")
+    part.r.hset(keys[0], mapping={"next": 1, "closed": ""})
+    part.r.hset(keys[1], "w", 0)
+    members = ["/%d" % i for i in range(n)]
+    part.r.sadd(keys[2], *members)
+    for key in keys[3:]:
+        part.r.hset(key, mapping={m: 1 for m in members})
+    assert part.run("closed", keys, 1, "", START, 60000, "w") == ["OK"]
+    assert [part.r.exists(key) for key in keys[2:]] == 3 * [kept]
 
 
 def test_a_window_can_close_while_redis_is_full(part):
