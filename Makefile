@@ -4,6 +4,7 @@
 #   make module-asan processor-asan   the same under ASan and UBSan
 #   make unit unit-asan fuzz    C tests
 #   make install DESTDIR=... PREFIX=/usr
+#   make faults faults-prove    rounds of faults, and proof that they tell
 #
 # Everything is made under build/.  NGINX_SRC is what nginx-dev installs: the
 # configured sources of the distribution's nginx, so that the module's binary
@@ -25,7 +26,7 @@ HARDEN ?= -fstack-protector-strong -D_FORTIFY_SOURCE=2
 
 .PHONY: all module module-asan processor processor-asan unit unit-asan \
         fuzz lint bench soak-ingest bench-ingest bench-processor faults \
-        install clean
+        faults-prove install clean
 
 all: module processor
 
@@ -75,9 +76,29 @@ endif
 PROC_SRCS := $(wildcard processor/*.c processor/*/*.c)
 PROC_HDRS := sluice_wire.h $(wildcard processor/*.h processor/*/*.h)
 PROC_LUA  := $(wildcard processor/lane/*.lua)
-PROC_CFLAGS = $(STD) $(WARN) $(PROC_TLS) -I. -Iprocessor -I$(BUILD)/gen \
+PROC_CFLAGS = $(STD) $(WARN) $(PROC_TLS) $(PROC_BREAK) -I. -Iprocessor \
+              -I$(BUILD)/gen \
               $(shell pkg-config --cflags $(PROC_PKGS)) -pthread
 PROC_LIBS  = $(shell pkg-config --libs $(PROC_PKGS)) -pthread
+
+# A processor with one rule taken out, for tests/faults/prove and for nothing
+# else: its own tree under BUILD, what processor/lane/breaks.h says, and for
+# no-fence the scripts without the lines that refuse another's belief.
+BREAKS := put-after-apply increment no-fence
+ifdef BREAK
+ifeq ($(filter $(BREAK),$(BREAKS)),)
+$(error BREAK is one of: $(BREAKS))
+endif
+ifneq ($(filter install%,$(MAKECMDGOALS)),)
+$(error a broken processor is not installed)
+endif
+override BUILD := $(BUILD)/broken/$(BREAK)
+PROC_BREAK := -DSLUICE_BREAK_$(shell echo $(BREAK) | tr a-z- A-Z_)
+endif
+ifeq ($(BREAK),no-fence)
+LUA_BREAK := -e '/^if .*ARGV\[1\] or .* then$$/s/.*/if false then/' \
+             -e 's/^local first = .*/local first = 0/'
+endif
 
 # The scripts are compiled in: a processor can't be run beside other scripts
 # than those it was tested with.  lane/apply.lua becomes script_apply[].
@@ -85,9 +106,11 @@ $(BUILD)/gen/lane_scripts.h: $(PROC_LUA)
 	mkdir -p $(@D)
 	for f in $(PROC_LUA); do \
 	    printf 'static const char script_%s[] =\n' $$(basename $$f .lua); \
-	    sed -e 's/[\\"]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $$f; \
+	    sed $(LUA_BREAK) \
+	        -e 's/[\\"]/\\&/g' -e 's/^/    "/' -e 's/$$/\\n"/' $$f; \
 	    echo '    ;'; echo; \
 	done > $@
+	$(if $(LUA_BREAK),test $$(grep -c 'if false then' $@) -ge 7)
 
 # $(1) directory of the objects, $(2) flags
 define processor_rules
@@ -236,6 +259,14 @@ faults: module processor
 	SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
 	    SLUICE_PROCESSOR=$(abspath $(BUILD))/processor/sluice-processor \
 	    tests/faults/run $(FAULTS)
+
+# Each broken processor is right without faults, and found out with them.
+faults-prove: module
+	set -e; for b in $(BREAKS); do \
+	    $(MAKE) BREAK=$$b processor; done
+	BUILD=$(abspath $(BUILD)) \
+	    SLUICE_MODULE=$(abspath $(BUILD))/module/ngx_http_sluice_module.so \
+	    tests/faults/prove $(FAULTS)
 
 
 # ---- install -------------------------------------------------------------

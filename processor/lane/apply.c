@@ -22,6 +22,7 @@
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/apply.h"
+#include "lane/breaks.h"
 #include "lane/ledger.h"
 #include "lane/rows.h"
 #include "lane/state.h"
@@ -534,7 +535,7 @@ apply_steps(batch_t *b, err_t *err)
 
     if (rc == RC_OK) {
         apply_verify(b);
-        rc = apply_put(b, err);
+        rc = BREAKS_PUT_AFTER_APPLY ? RC_OK : apply_put(b, err);
     }
 
     if (rc == RC_OK) {
@@ -551,6 +552,10 @@ apply_steps(batch_t *b, err_t *err)
 
     if (rc == RC_OK) {
         rc = state_apply(b->l, b->p, &b->state, b->verdict.watermark_ms, err);
+    }
+
+    if (rc == RC_OK && BREAKS_PUT_AFTER_APPLY) {
+        rc = apply_put(b, err);
     }
 
     return rc;

@@ -18,6 +18,7 @@
 #include "base/metrics.h"
 #include "core/path.h"
 #include "core/row.h"
+#include "lane/breaks.h"
 #include "lane/rows.h"
 
 #define DAY_MS  (24 * 3600 * (int64_t) 1000)
@@ -50,7 +51,7 @@
     " upload) "                                                               \
     "ORDER BY r.customer COLLATE \"C\", r.sha256 COLLATE \"C\" "              \
     "ON CONFLICT (pipeline, topic, partition, window_start, customer,"        \
-    " sha256, generation) DO UPDATE SET count = excluded.count,"              \
+    " sha256, generation) DO UPDATE SET count = " BREAKS_COUNT ","            \
     " through_offset = excluded.through_offset,"                              \
     " final = excluded.final, updated_at = now() "                            \
     "WHERE NOT s.final"
@@ -230,7 +231,8 @@ rows_add_one(rows_t *rows, links_t *l, int64_t start_ms,
     pg_array_str(&c[3], row.name, strlen(row.name));
     pg_array_str(&c[4], row.type, strlen(row.type));
     pg_array_int(&c[5], row.size);
-    pg_array_int(&c[6], count);
+    pg_array_int(&c[6], breaks_count(start_ms, triple[0].str,
+                                     triple[0].len, count));
     pg_array_str(&c[7], row.object, strlen(row.object));
     pg_array_int(&c[8], row.first_seen_ms);
     pg_array_int(&c[9], row.first_offset);

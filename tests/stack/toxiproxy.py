@@ -67,14 +67,17 @@ class Link:
         self.server, self.name = server, name
         self.port = ports.free()
         self.address = "127.0.0.1:%d" % self.port
-        self.toxics = []
-        server.call("POST", "/proxies", {
-            "name": name, "listen": self.address,
-            "upstream": "127.0.0.1:%d" % to, "enabled": True})
+        self.to = to
+        self._make()
+
+    def _make(self):
+        self.server.call("POST", "/proxies", {
+            "name": self.name, "listen": self.address,
+            "upstream": "127.0.0.1:%d" % self.to, "enabled": True})
 
     def cut(self):
         """Connections end, new ones are refused."""
-        self._enable(False)
+        self.server.call("POST", "/proxies/" + self.name, {"enabled": False})
 
     def hold(self):
         """Connections stay, nothing passes: as when packets are dropped."""
@@ -88,21 +91,13 @@ class Link:
             self._add("bandwidth", way, {"rate": kb_a_second})
 
     def mend(self):
-        """As it was.  What a held link kept back never arrives, so its
-        connections end first, as they would by TCP's own time."""
-        self._enable(False)
-        for toxic in self.toxics:
-            self.server.call("DELETE", "/proxies/%s/toxics/%s"
-                             % (self.name, toxic))
-        self.toxics = []
-        self._enable(True)
-
-    def _enable(self, on):
-        self.server.call("POST", "/proxies/" + self.name, {"enabled": on})
+        """As it was.  Its connections end: what a held link kept back never
+        arrives.  Made anew, since taking one fault away while data passes
+        can hang the server."""
+        self.server.call("DELETE", "/proxies/" + self.name)
+        self._make()
 
     def _add(self, kind, way, attributes):
-        name = "%s-%s" % (kind, way)
         self.server.call("POST", "/proxies/%s/toxics" % self.name, {
-            "name": name, "type": kind, "stream": way, "toxicity": 1.0,
-            "attributes": attributes})
-        self.toxics.append(name)
+            "name": "%s-%s" % (kind, way), "type": kind, "stream": way,
+            "toxicity": 1.0, "attributes": attributes})
