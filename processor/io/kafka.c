@@ -135,6 +135,7 @@ kafka_open(kafka_t **out, const kafka_conf_t *conf,
     kafka->events = *events;
     kafka->ctx = ctx;
     kafka->topic = mem_strdup(member->topic);
+    kafka->group_id = mem_strdup(member->group != NULL ? member->group : "");
     kafka->instance_id = mem_strdup(member->instance_id != NULL
                                     ? member->instance_id : "");
     kafka->fetch_bytes = member->fetch_bytes;
@@ -174,6 +175,7 @@ kafka_close(kafka_t *kafka)
 
     free(kafka->parts);
     free(kafka->topic);
+    free(kafka->group_id);
     free(kafka->instance_id);
     free(kafka);
 }

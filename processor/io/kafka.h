@@ -46,6 +46,7 @@ typedef struct {
 
 typedef struct {
     const char  *topic;
+    const char  *group;             /* NULL: group.id as configured */
     const char  *instance_id;       /* static membership */
     size_t       fetch_bytes;       /* bound of what is fetched ahead; an
                                        answer more for each broker may come */
@@ -137,12 +138,24 @@ typedef struct {
 rc_t kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
     kafka_seen_t *seen, err_t *err);
 
+/*
+ * The offset that is committed for the group, or -1: there is none.  note is
+ * the text that was committed with it, "" when there is none; 5 s at most.
+ */
+rc_t kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
+    char *note, size_t note_size, err_t *err);
+
 /* Asynchronous; a failure is logged and the next commit makes up for it. */
 void kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset);
+void kafka_commit_note(kafka_t *kafka, int32_t partition, int64_t offset,
+    const char *note);
 
 /* Synchronous, for revoked(): bounded by timeout_ms. */
 rc_t kafka_commit_wait(kafka_t *kafka, int32_t partition, int64_t offset,
     int timeout_ms, err_t *err);
+
+rc_t kafka_commit_note_wait(kafka_t *kafka, int32_t partition, int64_t offset,
+    const char *note, int timeout_ms, err_t *err);
 
 typedef struct {
     const char  *name;
@@ -161,6 +174,10 @@ typedef struct {
 rc_t kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
     const kafka_extra_t *extra, size_t n, err_t *err);
 rc_t kafka_send_wait(kafka_t *kafka, int timeout_ms, err_t *err);
+
+/* A record of our own: key, value and headers of rec, and nothing else. */
+rc_t kafka_produce(kafka_t *kafka, const char *topic, const record_t *rec,
+    err_t *err);
 
 /*
  * Where logs end, asked by another thread than a lane's.  Each end is -1 where

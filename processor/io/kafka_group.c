@@ -165,12 +165,15 @@ kafka_group_open(kafka_t *kafka, err_t *err)
     if (rc != RC_OK) {
         return rc;
     }
-    if (kafka->instance_id[0] != '\0') {
+    if (kafka->group_id[0] != '\0') {
+        rc = kafka_conf_put(rkc, "group.id", kafka->group_id, err);
+    }
+    if (rc == RC_OK && kafka->instance_id[0] != '\0') {
         rc = kafka_conf_put(rkc, "group.instance.id", kafka->instance_id, err);
-        if (rc != RC_OK) {
-            rd_kafka_conf_destroy(rkc);
-            return rc;
-        }
+    }
+    if (rc != RC_OK) {
+        rd_kafka_conf_destroy(rkc);
+        return rc;
     }
 
     rd_kafka_conf_set_rebalance_cb(rkc, kafka_rebalance);
@@ -324,20 +327,74 @@ kafka_group_close(kafka_t *kafka)
 }
 
 
+/* note may be NULL; librdkafka frees its copy with the list. */
 static rd_kafka_topic_partition_list_t *
-kafka_offset_list(const kafka_t *kafka, int32_t partition, int64_t offset)
+kafka_offset_list(const kafka_t *kafka, int32_t partition, int64_t offset,
+    const char *note)
 {
     rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_topic_partition_t       *at;
 
     list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, kafka->topic, partition)->offset
-        = offset;
+    at = rd_kafka_topic_partition_list_add(list, kafka->topic, partition);
+    at->offset = offset;
+    if (note != NULL) {
+        at->metadata = mem_strdup(note);
+        at->metadata_size = strlen(note);
+    }
     return list;
+}
+
+
+rc_t
+kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
+    char *note, size_t note_size, err_t *err)
+{
+    rd_kafka_topic_partition_list_t  *list;
+    rd_kafka_topic_partition_t       *at;
+    rd_kafka_resp_err_t               code;
+    size_t                            n;
+
+    if (kafka->group == NULL) {
+        return err_set(err, RC_RETRY, "kafka: not a member of the group");
+    }
+
+    list = kafka_offset_list(kafka, partition, RD_KAFKA_OFFSET_INVALID, NULL);
+    code = rd_kafka_committed(kafka->group, list, KAFKA_QUERY_MS);
+    at = &list->elems[0];
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = at->err;
+    }
+
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        n = at->metadata != NULL ? at->metadata_size : 0;
+        n = n < note_size ? n : note_size - 1;
+        if (n > 0) {
+            memcpy(note, at->metadata, n);
+        }
+        note[n] = '\0';
+        *offset = at->offset >= 0 ? at->offset : -1;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return err_set(err, RC_RETRY, "kafka: committed offset of %s/%d: %s",
+                       kafka->topic, (int) partition, rd_kafka_err2str(code));
+    }
+    return RC_OK;
 }
 
 
 void
 kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset)
+{
+    kafka_commit_note(kafka, partition, offset, NULL);
+}
+
+
+void
+kafka_commit_note(kafka_t *kafka, int32_t partition, int64_t offset,
+    const char *note)
 {
     rd_kafka_topic_partition_list_t  *list;
     rd_kafka_resp_err_t               code;
@@ -346,7 +403,7 @@ kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset)
         return;
     }
 
-    list = kafka_offset_list(kafka, partition, offset);
+    list = kafka_offset_list(kafka, partition, offset, note);
     code = rd_kafka_commit(kafka->group, list, 1);
     rd_kafka_topic_partition_list_destroy(list);
 
@@ -360,6 +417,15 @@ rc_t
 kafka_commit_wait(kafka_t *kafka, int32_t partition, int64_t offset,
     int timeout_ms, err_t *err)
 {
+    return kafka_commit_note_wait(kafka, partition, offset, NULL, timeout_ms,
+                                  err);
+}
+
+
+rc_t
+kafka_commit_note_wait(kafka_t *kafka, int32_t partition, int64_t offset,
+    const char *note, int timeout_ms, err_t *err)
+{
     rd_kafka_topic_partition_list_t  *list;
     rd_kafka_resp_err_t               code;
     rd_kafka_event_t                 *event = NULL;
@@ -370,7 +436,7 @@ kafka_commit_wait(kafka_t *kafka, int32_t partition, int64_t offset,
     }
 
     queue = rd_kafka_queue_new(kafka->group);
-    list = kafka_offset_list(kafka, partition, offset);
+    list = kafka_offset_list(kafka, partition, offset, note);
     code = rd_kafka_commit_queue(kafka->group, list, queue, NULL, NULL);
     rd_kafka_topic_partition_list_destroy(list);
 

@@ -60,6 +60,7 @@ struct kafka_s {
     kafka_events_t        events;
     void                 *ctx;
     char                 *topic;
+    char                 *group_id;    /* "": as configured */
     char                 *instance_id;
     size_t                fetch_bytes;
 

@@ -127,24 +127,20 @@ kafka_send_headers(rd_kafka_headers_t *headers, const record_t *rec,
 }
 
 
-rc_t
-kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
-    const kafka_extra_t *extra, size_t n, err_t *err)
+static rc_t
+kafka_send_ready(kafka_t *kafka, err_t *err)
 {
-    rd_kafka_headers_t   *headers;
-    rd_kafka_resp_err_t   code;
-    rc_t                  rc;
-
     kafka_send_serve(kafka);
-    if (kafka->producer == NULL) {
-        rc = kafka_producer_open(kafka, err);
-        if (rc != RC_OK) {
-            return rc;
-        }
-    }
+    return kafka->producer != NULL ? RC_OK : kafka_producer_open(kafka, err);
+}
 
-    headers = rd_kafka_headers_new(rec->nheaders + n + 1);
-    kafka_send_headers(headers, rec, extra, n);
+
+/* headers are taken. */
+static rc_t
+kafka_send_record(kafka_t *kafka, const char *topic, const record_t *rec,
+    rd_kafka_headers_t *headers, err_t *err)
+{
+    rd_kafka_resp_err_t  code;
 
     code = rd_kafka_producev(kafka->producer,
                              RD_KAFKA_V_TOPIC(topic),
@@ -164,6 +160,45 @@ kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
     return err_set(err, code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
                         ? RC_REJECT : RC_RETRY,
                    "kafka: send to %s: %s", topic, rd_kafka_err2str(code));
+}
+
+
+rc_t
+kafka_send(kafka_t *kafka, const char *topic, const record_t *rec,
+    const kafka_extra_t *extra, size_t n, err_t *err)
+{
+    rd_kafka_headers_t  *headers;
+    rc_t                 rc = kafka_send_ready(kafka, err);
+
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    headers = rd_kafka_headers_new(rec->nheaders + n + 1);
+    kafka_send_headers(headers, rec, extra, n);
+    return kafka_send_record(kafka, topic, rec, headers, err);
+}
+
+
+rc_t
+kafka_produce(kafka_t *kafka, const char *topic, const record_t *rec,
+    err_t *err)
+{
+    rd_kafka_headers_t  *headers;
+    rc_t                 rc = kafka_send_ready(kafka, err);
+
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    headers = rd_kafka_headers_new(rec->nheaders);
+    for (size_t i = 0; i < rec->nheaders; i++) {
+        const record_header_t  *h = &rec->headers[i];
+
+        (void) rd_kafka_header_add(headers, h->name, -1, h->value,
+                                   (ssize_t) h->len);
+    }
+    return kafka_send_record(kafka, topic, rec, headers, err);
 }
 
 

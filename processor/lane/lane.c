@@ -520,6 +520,7 @@ lane_open(lane_t **out, const lane_setup_t *setup, int number, err_t *err)
     instance = mem_printf("%s-%" PRId64 "-%d", setup->host,
                           setup->conf->instance, number);
     member.topic = setup->conf->topic;
+    member.group = NULL;
     member.instance_id = instance;
     member.fetch_bytes = (size_t) setup->conf->fetch_bytes;
 
