@@ -49,6 +49,7 @@
 #define SLUICE_STAGE_WINDOW      "window"    /* its window is closed or due */
 #define SLUICE_STAGE_VERIFY      "verify"    /* its bytes have another hash */
 #define SLUICE_STAGE_PUT         "put"       /* the store can never keep it */
+#define SLUICE_STAGE_ASSEMBLE    "assemble"  /* its pieces make no file */
 
 #define SLUICE_SPECVERSION       "1.0"
 #define SLUICE_LAST              "true"

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "assemble/assemble.h"
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -50,6 +51,9 @@ struct processor {
     lane_t         **lanes;
     pthread_t       *threads;
     size_t           nlanes;
+    assemble_t     **assemblers;
+    pthread_t       *assembler_threads;
+    size_t           nassemblers;
     monitor_t       *monitor;        /* NULL: nobody may ask */
 };
 
@@ -91,6 +95,8 @@ processor_free(struct processor *pr)
 
     free(pr->lanes);
     free(pr->threads);
+    free(pr->assemblers);
+    free(pr->assembler_threads);
 }
 
 
@@ -148,9 +154,10 @@ static rc_t
 processor_probe_kafka(struct processor *pr, err_t *err)
 {
     const char *topics[] = { pr->conf.topic, pr->conf.late_topic,
-                             pr->conf.dead_topic };
+                             pr->conf.dead_topic, pr->conf.chunks_topic };
 
-    return kafka_probe(&pr->kafka, topics, 3, pr->conf.lateness_ms, err);
+    return kafka_probe(&pr->kafka, topics, pr->conf.assemble_lanes > 0 ? 4 : 3,
+                       pr->conf.lateness_ms, err);
 }
 
 
@@ -209,7 +216,7 @@ processor_say(const char *what, const char *found, rc_t rc, const err_t *err)
 static int
 processor_test(struct processor *pr)
 {
-    err_t  err[4] = { { "" } };
+    err_t  err[5] = { { "" } };
     char   found[1024] = "";
     int    failed = 0;
     rc_t   rc;
@@ -222,6 +229,11 @@ processor_test(struct processor *pr)
                             &err[2]);
     failed |= processor_say("store", NULL, processor_probe_store(pr, &err[3]),
                             &err[3]);
+
+    if (pr->conf.assemble_lanes > 0) {
+        failed |= processor_say("spool", NULL,
+                                assemble_probe(&pr->conf, &err[4]), &err[4]);
+    }
 
     return failed;
 }
@@ -252,6 +264,44 @@ processor_lane(void *arg)
 {
     lane_run(arg);
     return NULL;
+}
+
+
+static void *
+processor_assembler(void *arg)
+{
+    assemble_run(arg);
+    return NULL;
+}
+
+
+static rc_t
+processor_start_assemblers(struct processor *pr, const lane_setup_t *setup,
+    err_t *err)
+{
+    size_t  n = (size_t) pr->conf.assemble_lanes;
+    rc_t    rc;
+
+    pr->assemblers = mem_zalloc((n + 1) * sizeof(*pr->assemblers));
+    pr->assembler_threads = mem_zalloc((n + 1)
+                                       * sizeof(*pr->assembler_threads));
+
+    for (size_t i = 0; i < n; i++) {
+        rc = assemble_open(&pr->assemblers[i], setup, (int) i, err);
+
+        if (rc != RC_OK) {
+            return rc;
+        }
+        if (pthread_create(&pr->assembler_threads[i], NULL,
+                           processor_assembler, pr->assemblers[i]) != 0)
+        {
+            return err_set(err, RC_REJECT, "no thread for assembling lane %zu",
+                           i);
+        }
+        pr->nassemblers++;
+    }
+
+    return RC_OK;
 }
 
 
@@ -303,7 +353,7 @@ processor_start(struct processor *pr, err_t *err)
         pr->nlanes++;
     }
 
-    return RC_OK;
+    return processor_start_assemblers(pr, &setup, err);
 }
 
 
@@ -322,28 +372,45 @@ processor_warn(struct processor *pr)
 }
 
 
+/* Waits a little for a thread; 0 when it has ended. */
+static int
+processor_wait(pthread_t thread)
+{
+    struct timespec  until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 100000000;
+
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+
+    return pthread_timedjoin_np(thread, NULL, &until);
+}
+
+
 /* Ends the process when the lanes don't. */
 static void
 processor_join(struct processor *pr, const sigset_t *signals)
 {
-    struct timespec  none = { 0, 0 }, until;
+    struct timespec  none = { 0, 0 };
     int              turns = PROCESSOR_STOP_S * 10;
+    size_t           lanes = 0, assemblers = 0;
     sigset_t         end = *signals;
 
     sigdelset(&end, SIGHUP);
 
-    for (size_t i = 0; i < pr->nlanes; ) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 100000000;
+    while (lanes < pr->nlanes || assemblers < pr->nassemblers) {
 
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
+        if (lanes < pr->nlanes) {
+            if (processor_wait(pr->threads[lanes]) == 0) {
+                lane_close(pr->lanes[lanes++]);
+                continue;
+            }
 
-        if (pthread_timedjoin_np(pr->threads[i], NULL, &until) == 0) {
-            lane_close(pr->lanes[i]);
-            i++;
+        } else if (processor_wait(pr->assembler_threads[assemblers]) == 0) {
+            assemble_close(pr->assemblers[assemblers++]);
             continue;
         }
 

@@ -51,6 +51,14 @@ METRICS_ROW(REDIS_CONNECTS, COUNTER, RESULT, "redis_connects",
             "Connections made to Redis.")
 METRICS_ROW(PG_CONNECTS, COUNTER, RESULT, "postgres_connects",
             "Connections made to PostgreSQL.")
+METRICS_ROW(LARGE_FILES, COUNTER, LARGE, "large_files",
+            "Files that came in pieces, by how they ended.")
+METRICS_ROW(CHUNK_BYTES, COUNTER, NONE, "chunk_bytes",
+            "Bytes of pieces written to the spool.")
+METRICS_ROW(SPOOL_DROPS, COUNTER, NONE, "spool_drops",
+            "Unfinished files dropped from the spool, to be read again.")
+METRICS_ROW(SPOOL_BYTES, GAUGE, NONE, "spool_bytes",
+            "Bytes in the spool.")
 METRICS_ROW(STEP, TIMES, STEP, "step_seconds",
             "How long a step took, failed ones too.")
 METRICS_ROW(BATCH, TIMES, NONE, "batch_seconds",

@@ -53,6 +53,10 @@ static const metrics_label_t  metrics_label_WHY = { "why", {
     "watermark", "idle"
 } };
 
+static const metrics_label_t  metrics_label_LARGE = { "end", {
+    "whole", "aborted", "expired", "dead"
+} };
+
 static const metrics_label_t  metrics_label_RESULT = { "result", {
     "ok", "failed"
 } };

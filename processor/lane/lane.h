@@ -29,9 +29,14 @@ typedef struct {
     char     *topic;
     char     *late_topic;
     char     *dead_topic;
+    char     *chunks_topic;
+    char     *spool;
     char     *store;
     char     *store_prefix;
     int64_t   lanes;
+    int64_t   assemble_lanes;
+    int64_t   spool_bytes;
+    int64_t   part_ttl_ms;
     int64_t   instance;
     int64_t   window_ms;
     int64_t   lateness_ms;

@@ -37,6 +37,29 @@ const conf_row_t lane_rows[] = {
       "Threads, each a member of the consumer group with its own "
       "connections." },
 
+    { "assemble_lanes", CONF_INT, AT(assemble_lanes), "1", 0, 64, NULL, 0,
+      "Threads that put large files together, in a consumer group of their "
+      "own, named like the others' with `.chunks`. 0: none here." },
+
+    { "chunks_topic", CONF_STR, AT(chunks_topic), "", 0, 0, NULL, 0,
+      "Where the pieces of large files are read. Default: the topic with "
+      "`.chunks`." },
+
+    { "spool", CONF_STR, AT(spool), "/var/lib/sluice/spool", 0, 0, NULL, 0,
+      "Directory for the pieces of files that are not whole yet. Made if its "
+      "parent is there; emptied at start. Processors may share it." },
+
+    { "spool_bytes", CONF_SIZE, AT(spool_bytes), "8g", KIB * KIB,
+      1024 * 1024 * KIB * KIB, NULL, 0,
+      "Bytes in the spool at most, shared out equally over `assemble_lanes`. A "
+      "share must hold the largest file; one that is larger goes to the dead "
+      "topic." },
+
+    { "part_ttl", CONF_TIME, AT(part_ttl_ms), "24h", 1000, 720 * HOUR_MS,
+      NULL, 0,
+      "How long after its last piece an unfinished file is given up, by event "
+      "time. More than any pause that nginx allows a client." },
+
     { "instance", CONF_INT, AT(instance), "0", 0, 9999, NULL, 0,
       "Tells several processors on one host apart, in the name of the group's "
       "static members: `<host>-<instance>-<lane>`." },
@@ -54,8 +77,8 @@ const conf_row_t lane_rows[] = {
 
     { "memory", CONF_SIZE, AT(memory), "256m", 8 * KIB * KIB,
       1024 * 1024 * KIB * KIB, NULL, 0,
-      "What records may take, shared out equally over the lanes; 8m a lane at "
-      "least. The process needs 64m besides, and room for records that are "
+      "What records may take, shared out equally over the lanes, assembling ones "
+      "too; 8m a lane at least. The process needs 64m besides, and room for records that are "
       "larger than a batch." },
 
     { "batch_records", CONF_INT, AT(batch_records), "2000", 1, 5000, NULL, 0,
@@ -145,6 +168,7 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
     lane_default(&conf->pipeline, group, "");
     lane_default(&conf->late_topic, conf->topic, SLUICE_TOPIC_LATE);
     lane_default(&conf->dead_topic, conf->topic, SLUICE_TOPIC_DEAD);
+    lane_default(&conf->chunks_topic, conf->topic, SLUICE_TOPIC_CHUNKS);
 
     if (!lane_is_name(conf->pipeline)) {
         return err_set(err, RC_REJECT, "[processor] pipeline \"%s\" has other "
@@ -153,10 +177,11 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
     }
 
     if (!lane_is_name(conf->topic) || !lane_is_name(conf->late_topic)
-        || !lane_is_name(conf->dead_topic))
+        || !lane_is_name(conf->dead_topic)
+        || !lane_is_name(conf->chunks_topic))
     {
-        return err_set(err, RC_REJECT, "[processor] topic, late_topic or "
-                       "dead_topic is no name of a topic");
+        return err_set(err, RC_REJECT, "[processor] topic, late_topic, "
+                       "dead_topic or chunks_topic is no name of a topic");
     }
 
     if (!path_prefix_is_valid(conf->store_prefix)) {

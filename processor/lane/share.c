@@ -27,12 +27,13 @@ share_least(int64_t a, int64_t b)
 rc_t
 share_memory(lane_conf_t *conf, err_t *err)
 {
-    int64_t  share = conf->memory / conf->lanes, need;
+    int64_t  lanes = conf->lanes + conf->assemble_lanes;
+    int64_t  share = conf->memory / lanes, need;
 
     if (share < SHARE_LEAST) {
         return err_set(err, RC_REJECT, "[processor] memory of %" PRId64 " MiB "
                        "is too little for %" PRId64 " lanes: each needs %"
-                       PRId64 " MiB", conf->memory / MIB, conf->lanes,
+                       PRId64 " MiB", conf->memory / MIB, lanes,
                        SHARE_LEAST / MIB);
     }
 

@@ -67,6 +67,7 @@ allowed_lateness = %dms
 fetch_bytes = %dm
 batch_bytes = %dm
 batch_records = @BATCH@
+assemble_lanes = 0
 [kafka]
 bootstrap.servers = @KAFKA@
 group.id = @GROUP@

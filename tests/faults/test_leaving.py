@@ -10,6 +10,7 @@ topic = @TOPIC@
 instance = %d
 window = 2s
 allowed_lateness = 12s
+spool = @DIR@/spool
 [kafka]
 bootstrap.servers = @KAFKA@
 group.id = %s

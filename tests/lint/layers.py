@@ -38,8 +38,10 @@ DOORS = {
 
 # directory of the processor -> directories whose headers it may include
 PROCESSOR = {
-    "main": {"tool", "lane", "job", "stage", "store", "io", "core", "base"},
+    "main": {"assemble", "tool", "lane", "job", "stage", "store", "io",
+             "core", "base"},
     "tool": {"tool", "lane", "job", "stage", "store", "io", "core", "base"},
+    "assemble": {"assemble", "lane", "store", "io", "core", "base"},
     "lane": {"lane", "stage", "store", "io", "core", "base"},
     "job": {"job", "stage", "store", "io", "core", "base"},
     "stage": {"io", "core", "base"},

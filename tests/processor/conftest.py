@@ -36,6 +36,7 @@ def ini(kafka, redis, dsn, topic, place_of):
             "topic": topic, "window": "%dms" % WINDOW_MS,
             "allowed_lateness": "%dms" % LATENESS_MS,
             "flush_interval": "100ms", "poll": "50ms",
+            "assemble_lanes": 0, "spool": os.path.join(place_of, "spool"),
         }
         settings.update(processor)
         return "\n".join(
@@ -50,6 +51,7 @@ def ini(kafka, redis, dsn, topic, place_of):
                "[store.file]", "path = " + store, ""])
 
     text.store = store
+    text.spool = os.path.join(place_of, "spool")
     return text
 
 

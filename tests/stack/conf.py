@@ -123,6 +123,8 @@ def processor(ground):
         (r";address = .*", "address = " + ground.redis.address),
         (r";username =", "username = " + REDIS_USER),
         (r"dsn = .*", "dsn = " + ground.postgres.dsn_as("writer")),
+        (r";spool = .*",
+         "spool = " + os.path.join(os.path.dirname(ground.store), "spool")),
         (r"path = .*", "path = " + ground.store)).replace(
             "username = %s\n;password_file =" % REDIS_USER,
             "username = %s\npassword_file = %s"

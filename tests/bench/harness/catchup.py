@@ -27,6 +27,7 @@ INI = """\
 topic = @TOPIC@
 lanes = @LANES@
 allowed_lateness = @LATENESS@
+assemble_lanes = 0
 [kafka]
 bootstrap.servers = @BROKERS@
 group.id = @GROUP@
