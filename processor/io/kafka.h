@@ -46,10 +46,10 @@ typedef struct {
 
 typedef struct {
     const char  *topic;
-    const char  *group;             /* NULL: group.id as configured */
     const char  *instance_id;       /* static membership */
     size_t       fetch_bytes;       /* bound of what is fetched ahead; an
                                        answer more for each broker may come */
+    const char  *group;             /* NULL: group.id as configured */
 } kafka_member_t;
 
 /*
