@@ -219,6 +219,11 @@ bench: module processor $(BUILD)/bench/ngx_http_discard_module.so \
        $(BUILD)/bench/floor
 	tests/bench/run
 
+$(BUILD)/bench/rows: tests/bench/rows.c
+	mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(OPT) -o $@ $< $(shell pkg-config --cflags --libs \
+	    libpq)
+
 $(BUILD)/bench/parser_bench: tests/bench/parser_bench.c \
                              $(wildcard ngx_module/multipart*.[ch])
 	mkdir -p $(@D)
