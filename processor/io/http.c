@@ -68,7 +68,7 @@ http_split(const char *listen, char host[256], char port[8])
         return 0;
     }
 
-    strcpy(port, colon + 1);
+    (void) snprintf(port, 8, "%s", colon + 1);
     len = (size_t) (colon - listen);
 
     if (len > 2 && listen[0] == '[' && listen[len - 1] == ']') {
@@ -134,7 +134,7 @@ http_listen_unix(const char *path, err_t *err)
     struct stat         st;
     int                 fd;
 
-    strcpy(un.sun_path, path);
+    (void) snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd == -1) {

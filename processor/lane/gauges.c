@@ -10,6 +10,8 @@
  * stalls must not vanish.
  */
 
+#include <assert.h>
+
 #include "base/metrics.h"
 #include "lane/gauges.h"
 
@@ -113,6 +115,8 @@ void
 gauges_applied(const partition_t *p, const record_t *records, size_t n)
 {
     int64_t  bytes = 0, size = metrics_get(p->slot, METRICS_FIELD_SIZE);
+
+    assert(n > 0);
 
     for (size_t i = 0; i < n; i++) {
         bytes += (int64_t) records[i].len;
