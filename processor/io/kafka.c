@@ -132,7 +132,9 @@ kafka_open(kafka_t **out, const kafka_conf_t *conf,
     rc_t      rc;
 
     kafka->conf = conf;
-    kafka->events = *events;
+    if (events != NULL) {
+        kafka->events = *events;
+    }
     kafka->ctx = ctx;
     kafka->topic = mem_strdup(member->topic);
     kafka->group_id = mem_strdup(member->group != NULL ? member->group : "");
@@ -144,7 +146,7 @@ kafka_open(kafka_t **out, const kafka_conf_t *conf,
     if (rc == RC_OK) {
         rc = kafka_reader_open(kafka, err);
     }
-    if (rc == RC_OK) {
+    if (rc == RC_OK && events != NULL) {
         rc = kafka_group_open(kafka, err);
     }
     if (rc != RC_OK) {

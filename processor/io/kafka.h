@@ -61,7 +61,10 @@ typedef struct {
 rc_t kafka_check(const kafka_conf_t *conf, err_t *err);
 const char *kafka_group(const kafka_conf_t *conf);         /* group.id */
 
-/* conf is borrowed until close; member and events are copied. */
+/*
+ * conf is borrowed until close; member and events are copied.  Without events
+ * no group is joined: bounds, offset_at, look and find are what is left.
+ */
 rc_t kafka_open(kafka_t **kafka, const kafka_conf_t *conf,
     const kafka_member_t *member, const kafka_events_t *events, void *ctx,
     err_t *err);
@@ -144,6 +147,13 @@ rc_t kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
  */
 rc_t kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
     char *note, size_t note_size, err_t *err);
+
+/*
+ * The first of the n records from offset on that has this id; seen->offset is
+ * -1 when there is none.
+ */
+rc_t kafka_find(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
+    const char *id, kafka_seen_t *seen, err_t *err);
 
 /* Asynchronous; a failure is logged and the next commit makes up for it. */
 void kafka_commit(kafka_t *kafka, int32_t partition, int64_t offset);

@@ -136,23 +136,14 @@ kafka_look_at(const kafka_t *kafka, int32_t partition,
 }
 
 
-rc_t
-kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
-    kafka_seen_t *seen, err_t *err)
+/* With id the first of n records that has it, else the first. */
+static rc_t
+kafka_look_run(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
+    const char *id, kafka_seen_t *seen, err_t *err)
 {
     int64_t            until = kafka_now_ms() + KAFKA_QUERY_MS;
-    rd_kafka_queue_t  *queue;
+    rd_kafka_queue_t  *queue = rd_kafka_queue_new(kafka->looker);
     int                found = 0;
-    rc_t               rc;
-
-    if (kafka->looker == NULL) {
-        rc = kafka_look_open(kafka, err);
-        if (rc != RC_OK) {
-            return rc;
-        }
-    }
-
-    queue = rd_kafka_queue_new(kafka->looker);
 
     if (rd_kafka_consume_start_queue(kafka->looker_topic, partition, offset,
                                      queue) != 0)
@@ -172,9 +163,19 @@ kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
         (void) rd_kafka_poll(kafka->looker, 0);
 
         msg = rd_kafka_consume_queue(queue, KAFKA_LOOK_TURN_MS);
-        if (msg != NULL) {
-            found = kafka_look_at(kafka, partition, msg, seen, err);
-            rd_kafka_message_destroy(msg);
+        if (msg == NULL) {
+            continue;
+        }
+
+        found = kafka_look_at(kafka, partition, msg, seen, err);
+        rd_kafka_message_destroy(msg);
+
+        if (found > 0 && id != NULL && seen->offset >= 0
+            && strcmp(seen->id, id) != 0)
+        {
+            seen->offset = -1;
+            found = --n == 0;
+            until = kafka_now_ms() + KAFKA_QUERY_MS;
         }
     }
 
@@ -188,4 +189,30 @@ kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
     }
 
     return RC_RETRY;
+}
+
+
+rc_t
+kafka_find(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
+    const char *id, kafka_seen_t *seen, err_t *err)
+{
+    rc_t rc = RC_OK;
+
+    if (kafka->looker == NULL) {
+        rc = kafka_look_open(kafka, err);
+    }
+
+    if (rc == RC_OK) {
+        rc = kafka_look_run(kafka, partition, offset, n, id, seen, err);
+    }
+
+    return rc;
+}
+
+
+rc_t
+kafka_look(kafka_t *kafka, int32_t partition, int64_t offset,
+    kafka_seen_t *seen, err_t *err)
+{
+    return kafka_find(kafka, partition, offset, 1, NULL, seen, err);
 }

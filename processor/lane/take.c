@@ -177,7 +177,7 @@ take_offset(links_t *l, partition_t *p, int64_t first, int64_t *offset,
  * PostgreSQL with each close.  What retention has deleted can't be asked, and
  * an id that could not be read was not noted.
  */
-static rc_t
+rc_t
 take_same_log(links_t *l, const partition_t *p, const state_t *state,
     const rows_progress_t *progress, int64_t first, int64_t end, err_t *err)
 {

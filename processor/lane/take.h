@@ -6,6 +6,8 @@
 #define SLUICE_LANE_TAKE_H
 
 #include "lane/partition.h"
+#include "lane/rows.h"
+#include "lane/state.h"
 
 /*
  * Read what PostgreSQL and Redis know, settle where they differ, and start the
@@ -14,5 +16,13 @@
  * RC_RETRY, RC_FENCED: later again.
  */
 rc_t take_partition(links_t *l, partition_t *p, err_t *err);
+
+/*
+ * Is the log, whose bounds are first and end, the one that state and progress
+ * were made of?  RC_OK, or as far as anybody can tell; RC_REJECT: it is
+ * another one; RC_RETRY.
+ */
+rc_t take_same_log(links_t *l, const partition_t *p, const state_t *state,
+    const rows_progress_t *progress, int64_t first, int64_t end, err_t *err);
 
 #endif /* SLUICE_LANE_TAKE_H */

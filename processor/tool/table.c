@@ -8,6 +8,9 @@
 
 
 const tool_t *const tool_table[] = {
+    &tool_adopt,
     &tool_redrive,
+    &tool_set_window,
+    &tool_windows,
     NULL
 };

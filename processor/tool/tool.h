@@ -47,7 +47,10 @@ typedef struct {
     int        (*run)(const tool_env_t *env, int argc, char **argv);
 } tool_t;
 
+extern const tool_t  tool_adopt;
 extern const tool_t  tool_redrive;
+extern const tool_t  tool_set_window;
+extern const tool_t  tool_windows;
 
 /* table.c: all commands, ended by NULL. */
 extern const tool_t *const tool_table[];
