@@ -621,7 +621,8 @@ run_kafka(char **argv, int argc)
     static const kafka_events_t  events = { on_assigned, on_revoked };
 
     kafka_conf_t    conf = { .props = { .n = 0 } };
-    kafka_member_t  member = { argv[0], argv[1], 4 << 20 };
+    kafka_member_t  member = { .topic = argv[0], .instance_id = argv[1],
+                               .fetch_bytes = 4 << 20 };
     char           *keys[WORDS], *values[WORDS];
     int             lines[WORDS];
     rc_t            rc;
