@@ -15,6 +15,7 @@
 
 #define HOUR_MS   (3600 * (int64_t) 1000)
 #define KIB       ((int64_t) 1024)
+#define LANE_WINDOWS_MAX  1000
 #define AT(name)  offsetof(lane_conf_t, name)
 
 const conf_row_t lane_rows[] = {
@@ -194,6 +195,12 @@ lane_check(lane_conf_t *conf, const char *group, err_t *err)
 
     if (share_memory(conf, err) != RC_OK) {
         return RC_REJECT;
+    }
+
+    /* Each open window has keys that every script on the partition names. */
+    if (conf->lateness_ms / conf->window_ms > LANE_WINDOWS_MAX) {
+        return err_set(err, RC_REJECT, "[processor] allowed_lateness holds "
+                       "more than %d windows open", LANE_WINDOWS_MAX);
     }
 
     /* A window is named by its start, in seconds. */

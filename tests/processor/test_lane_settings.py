@@ -77,6 +77,7 @@ def test_the_check_refuses_a_user_who_may_not_write(processor, ini, postgres,
 BAD = {
     "window = 1500ms": "whole seconds",
     "window = 0s": "window",
+    "allowed_lateness = 1d": "windows open",
     "pipeline = a/b": "pipeline",
     "store = tape": "tape",
     "store_prefix = ../up": "store_prefix",
