@@ -31,7 +31,8 @@ def ini(kafka, redis, dsn, topic, place_of):
     store = os.path.join(place_of, "store")
     os.makedirs(store, exist_ok=True)
 
-    def text(kafka_more="", redis_address=None, postgres=None, **processor):
+    def text(kafka_more="", redis_address=None, postgres=None, redis_more="",
+             **processor):
         settings = {
             "topic": topic, "window": "%dms" % WINDOW_MS,
             "allowed_lateness": "%dms" % LATENESS_MS,
@@ -46,7 +47,7 @@ def ini(kafka, redis, dsn, topic, place_of):
                "heartbeat.interval.ms = 500", kafka_more,
                "[redis]", "address = " + (redis_address or redis.address),
                "username = " + redis.user,
-               "password_file = " + redis.password_file, "timeout = 2s",
+               "password_file = " + redis.password_file, "timeout = 2s", redis_more,
                "[postgres]", "dsn = " + (postgres or dsn), "timeout = 5s",
                "[store.file]", "path = " + store, ""])
 
