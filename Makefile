@@ -299,16 +299,18 @@ install-module: module
 
 install-processor: processor
 	mkdir -p $(STAGE)
-	sed -e 's,/usr/bin/sluice,$(PREFIX)/bin/sluice,' \
-	    -e 's,/etc/sluice,$(SYSCONFDIR)/sluice,' \
-	    -e 's,/usr/share/sluice,$(DATADIR),' \
-	    packaging/systemd/sluice-processor.service \
-	    > $(STAGE)/sluice-processor.service
+	for unit in sluice-processor.service sluice-purge.service; do \
+	    sed -e 's,/usr/bin/sluice,$(PREFIX)/bin/sluice,' \
+	        -e 's,/etc/sluice,$(SYSCONFDIR)/sluice,' \
+	        -e 's,/usr/share/sluice,$(DATADIR),' \
+	        packaging/systemd/$$unit > $(STAGE)/$$unit || exit 1; \
+	done
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(UNITDIR) \
 	    $(DESTDIR)$(SYSUSERSDIR)
 	$(INSTALL) -m 755 $(BUILD)/processor/sluice-processor \
 	    $(DESTDIR)$(PREFIX)/bin/
 	$(INSTALL) -m 644 $(STAGE)/sluice-processor.service \
+	    $(STAGE)/sluice-purge.service packaging/systemd/sluice-purge.timer \
 	    $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 644 packaging/systemd/sluice.sysusers \
 	    $(DESTDIR)$(SYSUSERSDIR)/sluice.conf

@@ -91,6 +91,19 @@ rc_t redis_command(redis_t *redis, const redis_args_t *args,
 rc_t redis_script(redis_t *redis, const char *script, size_t nkeys,
     const redis_args_t *args, const redis_value_t **reply, err_t *err);
 
+/* A place in a walk through all keys; zeroed: the beginning. */
+typedef struct {
+    size_t  node;
+    char    text[24];
+} redis_cursor_t;
+
+/*
+ * The next keys that fit the glob pattern, an array that may be empty; NULL
+ * behind the last.  A key may come twice.
+ */
+rc_t redis_scan(redis_t *redis, const char *match, redis_cursor_t *cursor,
+    const redis_value_t **keys, err_t *err);
+
 /*
  * For -t: the rights to write and to run scripts on keys that begin with
  * prefix ("sluice:"), and of each master the eviction policy read from INFO:

@@ -9,6 +9,7 @@
  *   redis_reply.c     replies: into our own form, and what errors mean
  *   redis_sentinel.c  who is the master
  *   redis_cluster.c   who has which slot
+ *   redis_scan.c      all keys of a pattern
  *   redis_probe.c     -t
  */
 

@@ -9,6 +9,8 @@
 
 const tool_t *const tool_table[] = {
     &tool_adopt,
+    &tool_erase,
+    &tool_purge,
     &tool_redrive,
     &tool_set_window,
     &tool_windows,

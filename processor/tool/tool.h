@@ -48,6 +48,8 @@ typedef struct {
 } tool_t;
 
 extern const tool_t  tool_adopt;
+extern const tool_t  tool_erase;
+extern const tool_t  tool_purge;
 extern const tool_t  tool_redrive;
 extern const tool_t  tool_set_window;
 extern const tool_t  tool_windows;

@@ -23,9 +23,10 @@ def read(path):
 
 
 def called():
-    """Commands in the scripts, and those io/redis*.c sends to servers; what
-    goes to sentinels is theirs to allow."""
-    sent = [read(p) for p in glob.glob(ROOT + "/processor/io/redis*.c")]
+    """Commands in the scripts, and those io/redis*.c and the commands send to
+    servers; what goes to sentinels is theirs to allow."""
+    sent = [read(p) for p in glob.glob(ROOT + "/processor/io/redis*.c")
+            + glob.glob(ROOT + "/processor/tool/*.c")]
     scripts = sent + [read(p) for p in
                       glob.glob(ROOT + "/processor/lane/*.lua")]
     found = {name.lower() for text in scripts

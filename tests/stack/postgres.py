@@ -13,7 +13,8 @@ import subprocess
 from . import place, ports
 from .service import Service
 
-LOGINS = {"writer": "processor_login", "reader": "nginx_login"}
+LOGINS = {"writer": "processor_login", "reader": "nginx_login",
+          "purger": "purger_login"}
 
 
 def binary(name):
