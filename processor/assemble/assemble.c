@@ -28,7 +28,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 
 #define ASSEMBLE_SLICE      ((size_t) 1024 * 1024)     /* as finish.c's */
 #define ASSEMBLE_COMMIT_MS  5000             /* at revoke */
@@ -95,9 +94,22 @@ assemble_worked(assemble_t *a, const char **failed, retry_t *retry,
 
 
 static void
+assemble_source_worked(assemble_t *a, parts_t *ps)
+{
+    if (ps->failed != NULL) {
+        tell_stalled(ps, 0);
+    }
+    assemble_worked(a, &ps->failed, &ps->retry, ps->id);
+}
+
+
+static void
 assemble_source_stalled(assemble_t *a, parts_t *ps, const char *step,
     const err_t *err)
 {
+    if (ps->failed == NULL) {
+        tell_stalled(ps, 1);
+    }
     assemble_stalled(a, &ps->failed, step, ps->id, err);
     ps->retry_at_ms = assemble_backoff(a, &ps->retry);
 }
@@ -176,7 +188,7 @@ assemble_take(assemble_t *a, parts_t *ps)
     err_t  err = { "" };
 
     if (assemble_begin(a, ps, &err) == RC_OK) {
-        assemble_worked(a, &ps->failed, &ps->retry, ps->id);
+        assemble_source_worked(a, ps);
     } else {
         assemble_source_stalled(a, ps, "take", &err);
     }
@@ -303,7 +315,7 @@ assemble_batch(assemble_t *a, kafka_batch_t *batch)
             ps->watermark_ms = rec->ts_ms;
         }
     }
-    assemble_worked(a, &ps->failed, &ps->retry, ps->id);
+    assemble_source_worked(a, ps);
 }
 
 
@@ -316,7 +328,8 @@ assemble_assigned(void *ctx, int32_t partition)
         return;
     }
     a->sources = mem_grow(a->sources, a->nsources + 1, sizeof(*a->sources));
-    a->sources[a->nsources++] = parts_new(partition);
+    a->sources[a->nsources++] = parts_new(a->conf->chunks_topic,
+                                            partition, a->number);
 }
 
 
@@ -393,6 +406,7 @@ assemble_open(assemble_t **out, const lane_setup_t *setup, int number,
     a->store_conf = setup->store_conf;
     a->stop = setup->stop;
     a->number = number;
+    a->slot = metrics_slot_open(setup->conf->chunks_topic, -1, number);
     a->wc.size_ms = setup->conf->window_ms;
     a->wc.lateness_ms = setup->conf->lateness_ms;
     a->seed = (unsigned int) (assemble_now() + number);
@@ -432,6 +446,7 @@ assemble_close(assemble_t *a)
         a->store_ops->close(a->store);
     }
     spool_close(a->spool);
+    metrics_slot_close(a->slot);
     free(a->buffer);
     free(a->group);
     free(a);
@@ -485,19 +500,6 @@ assemble_finish(assemble_t *a)
 }
 
 
-static void
-assemble_tell(assemble_t *a)
-{
-    uint64_t  used = spool_used(a->spool);
-
-    if (used != a->spool_told) {
-        metrics_add(METRIC_SPOOL_BYTES, 0,
-                    (int64_t) used - (int64_t) a->spool_told);
-        a->spool_told = used;
-    }
-}
-
-
 void
 assemble_run(assemble_t *a)
 {
@@ -506,6 +508,7 @@ assemble_run(assemble_t *a)
     while (!atomic_load(a->stop)) {
         kafka_batch_t  *batch;
 
+        tell_turn(a);
         batch = kafka_poll(a->kafka, more ? 0 : (int) a->conf->poll_ms,
                            (size_t) a->conf->batch_records,
                            (size_t) a->conf->batch_bytes);
@@ -523,8 +526,9 @@ assemble_run(assemble_t *a)
 
         for (size_t i = 0; i < a->nsources && !atomic_load(a->stop); i++) {
             assemble_serve(a, a->sources[i]);
+            tell_source(a, a->sources[i]);
         }
-        assemble_tell(a);
+        tell_spool(a);
     }
 
     kafka_close(a->kafka);

@@ -4,6 +4,7 @@
  *   assemble.c  the loop, the group, backoff, the low water
  *   collect.c   a record: which part it belongs to, room in the spool
  *   finish.c    a part's end: the store, the announcement, the dead topic
+ *   tell.c      gauges
  */
 
 #ifndef SLUICE_ASSEMBLE_ASSEMBLE_LOCAL_H
@@ -12,6 +13,7 @@
 #include "assemble/assemble.h"
 #include "assemble/parts.h"
 #include "assemble/spool.h"
+#include "base/metrics.h"
 #include "core/digest.h"
 #include "core/window.h"
 
@@ -48,6 +50,7 @@ struct assemble_s {
     retry_t             retry;
     int64_t             spool_at_ms;   /* when to try to open it */
     uint64_t            spool_told;    /* bytes, to the metric */
+    metrics_slot_t     *slot;
 };
 
 int64_t assemble_now(void);            /* a clock that only goes on */
@@ -94,5 +97,11 @@ void finish_forget(assemble_t *a, const part_t *part);
 /* A record that no part can be found for. */
 rc_t finish_dead_record(assemble_t *a, const parts_t *ps, const record_t *rec,
     const char *why, err_t *err);
+
+/* tell.c */
+void tell_turn(const assemble_t *a);
+void tell_source(const assemble_t *a, const parts_t *ps);
+void tell_stalled(const parts_t *ps, int stalled);
+void tell_spool(assemble_t *a);
 
 #endif /* SLUICE_ASSEMBLE_ASSEMBLE_LOCAL_H */

@@ -19,11 +19,12 @@
 
 
 parts_t *
-parts_new(int32_t partition)
+parts_new(const char *topic, int32_t partition, int lane)
 {
     parts_t  *ps = mem_zalloc(sizeof(*ps));
 
     ps->id = partition;
+    ps->slot = metrics_slot_open(topic, partition, lane);
     parts_reset(ps);
     return ps;
 }
@@ -63,6 +64,7 @@ void
 parts_free(parts_t *ps)
 {
     parts_reset(ps);
+    metrics_slot_close(ps->slot);
     free(ps->parts);
     free(ps);
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "core/record.h"
 #include "core/retry.h"
 
@@ -73,9 +74,10 @@ typedef struct {
     int64_t          expire_at_ms;
     const char      *failed;              /* step, or NULL */
     retry_t          retry;
+    metrics_slot_t  *slot;                /* owned */
 } parts_t;
 
-parts_t *parts_new(int32_t partition);
+parts_t *parts_new(const char *topic, int32_t partition, int lane);
 void parts_free(parts_t *ps);
 void parts_reset(parts_t *ps);            /* forgets all parts */
 

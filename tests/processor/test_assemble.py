@@ -3,11 +3,14 @@
 import glob
 import os
 import random
+import subprocess
 
 import pytest
 
 from chunks import Chunks
-from uploads import sha256
+from stack import place, ports
+from test_monitor import Monitor
+from uploads import now_ms, sha256
 
 KIB = 1024
 
@@ -296,7 +299,6 @@ def test_without_its_offset_the_log_is_read_from_the_start(
 def test_an_unfinished_file_expires_by_event_time(
         chunks, assembler, references, committed, kafka, topic, until):
     p = assembler(part_ttl="5s")
-    from uploads import now_ms
     chunks.part(noise(200 * KIB, 1)).piece(100 * KIB, ts=now_ms() - 20000)
     b = chunks.part(noise(200 * KIB, 2)).all(100 * KIB)
     chunks.flush()
@@ -305,3 +307,90 @@ def test_an_unfinished_file_expires_by_event_time(
     until(lambda: committed()[0] == kafka.end_offsets(topic + ".chunks")[0],
           30, "the low water at the end")
     assert markers(kafka, topic) == {}
+
+
+@pytest.mark.parametrize("how", ["gone", "wrong"])
+def test_what_the_spool_lost_is_read_again(
+        how, chunks, assembler, references, counted, kafka, topic, until):
+    p = assembler()
+    a = chunks.part(noise(400 * KIB, 1)).piece(100 * KIB).piece(100 * KIB)
+    chunks.flush()
+    pattern = p.dir + "/../spool/lane-*/*"
+    path, = until(lambda: [f for f in glob.glob(pattern)
+                           if os.path.getsize(f) == 200 * KIB], 30, "pieces")
+    if how == "gone":
+        os.unlink(path)
+    else:
+        with open(path, "r+b") as f:
+            f.write(b"not what was there")
+    a.all(100 * KIB)
+    chunks.flush()
+    ref, = references(1)[a.id]
+    holds(p, ref, a)
+    counted(p, a)
+    assert 'msg="read again"' in p.read_log()
+    assert markers(kafka, topic) == {}
+
+
+@pytest.mark.skipif(not place.is_root(), reason="it mounts a disk")
+def test_a_disk_smaller_than_the_quota_is_enough_for_one_at_a_time(
+        chunks, assembler, references, counted, kafka, topic, place_of):
+    spool = os.path.join(place_of, "spool")
+    os.mkdir(spool)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "spool", spool],
+                   check=True)
+    try:
+        p = assembler(spool_bytes="100m")
+        parts = [chunks.part(noise(600 * KIB, i), partition=i % 2)
+                 for i in range(4)]
+        for _ in range(6):
+            for part in parts:
+                part.piece(100 * KIB)
+        chunks.flush()
+        references(4, 90)
+        counted(p, *parts)
+        assert "No space left on device" not in p.read_log()
+        p.stop()
+    finally:
+        subprocess.run(["umount", spool], check=True)
+    assert markers(kafka, topic) == {}
+
+
+def test_a_spool_that_is_away_stalls_large_files_alone(
+        chunks, lane, references, uploads, summary, until, place_of):
+    spool = os.path.join(place_of, "away", "spool")
+    p = lane(start=False, assemble_lanes=1, spool=spool)
+    a = chunks.part(noise(200 * KIB, 1)).all(100 * KIB)
+    chunks.flush()
+    p.start()
+    p.wait_log("step=spool")
+    uploads.send(b"small")
+    uploads.flush()
+    until(summary.rows, 30, "the row of a small file")
+
+    os.mkdir(os.path.dirname(spool))
+    until(lambda: len(summary.rows()) == 2, 60, "the row of the large file")
+    assert {r.sha256 for r in summary.rows()} == \
+        {sha256(b"small"), sha256(a.value)}
+
+
+def test_monitors_see_large_files(chunks, processor, ini, references, topic,
+                                  until):
+    listen = "127.0.0.1:%d" % ports.free()
+    text = ini(assemble_lanes=1) + "\n[http]\nlisten = %s\n" % listen
+    p = processor(text)
+    m = Monitor(listen)
+    until(lambda: m.ask("/readyz")[0] == 200, 60, "readiness")
+    a = chunks.part(noise(200 * KIB, 1)).piece(100 * KIB)
+    b = chunks.part(noise(200 * KIB, 2)).all(100 * KIB)
+    c = chunks.part(noise(200 * KIB, 3)).piece(100 * KIB).abort()
+    chunks.flush()
+    assert list(references(1)) == [b.id]
+    until(lambda: m.value("large_files_total", end="whole") == 1, 20, "one")
+    until(lambda: m.value("large_files_total", end="aborted") == 1, 20, "one")
+    until(lambda: m.value("spool_bytes") == 100 * KIB, 20, "what a has")
+    until(lambda: m.value("committed_offset", topic=topic + ".chunks",
+                          partition="0") == 0, 20, "low water at a")
+    until(lambda: m.value("lag_messages", topic=topic + ".chunks") == 0, 20,
+          "no lag")
+    assert p.alive() and a.sent and c.sent
