@@ -16,7 +16,9 @@ import threading
 import time
 import uuid
 
-MAX_FILE = 32 * 1024           # sluice_max_file_size
+CHUNK = 64 * 1024              # sluice_chunk_size
+MAX_FILE = 300 * 1024          # sluice_max_file_size
+LARGE = 0.04                   # share of files that leave in pieces
 CUSTOMERS = ("", "north", "south/7%")      # as they stand in a query
 LEFT = (OSError, http.client.HTTPException)
 
@@ -26,6 +28,12 @@ def pool(chance, n=60):
     kinds = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a"]
     return [chance.choice(kinds)
             + chance.randbytes(chance.choice((20, 900, 6000, 20000)))
+            for _ in range(n)]
+
+
+def large(chance, n=8):
+    return [b"\x89PNG\r\n\x1a\n"
+            + chance.randbytes(chance.randint(CHUNK, MAX_FILE - 100))
             for _ in range(n)]
 
 
@@ -51,7 +59,7 @@ class Clients:
 
     def __init__(self, nginx, seed, number, pause, keyed):
         chance = random.Random("%s files" % seed)
-        self.files = pool(chance)
+        self.files, self.large = pool(chance), large(chance)
         self.bad = [b"", b"plain text, which is not taken",
                     self.files[0] + bytes(MAX_FILE)]
         self.port = nginx.port
@@ -136,8 +144,10 @@ class Clients:
                 key = before.key       # of other files: counts on its own
         sent, parts = [], []
         for i in range(chance.randint(1, 7)):
+            way = chance.random()
             data = chance.choice(
-                self.bad if chance.random() < 0.06
+                self.bad if way < 0.06
+                else self.large if way < 0.06 + LARGE
                 else self.files[:chance.randint(1, len(self.files))])
             one = Sent("%d-%d-%d.png" % (number, form, i), data, customer,
                        key)
@@ -211,7 +221,7 @@ def pieces(chance, body):
     """The body as a slow client would send it."""
     at = 0
     while at < len(body):
-        size = chance.choice((1, 700, 5000, 50000))
+        size = chance.choice((100, 700, 5000, 50000))
         yield body[at:at + size]
         at += size
         if chance.random() < 0.1:

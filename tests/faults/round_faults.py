@@ -5,15 +5,16 @@ services that are started again must be its children (stack.service).
 """
 
 import os
-import shutil
 import signal
 import time
 
 import round_plan
+import round_redis
 from round_truth import claim
 
 END_S = 40                     # for a processor to end when it is asked to
 BROKER_END_S = 20              # for a broker, which may wait for the others
+PROMOTE_S = 20                 # for the sentinels to agree on another master
 
 LATER = object()
 
@@ -78,11 +79,10 @@ class Targets:
         self.down.discard(service)
         return None
 
-    def all_back(self, until):
+    def all_back(self):
         for s in self.everything():
             s.thaw()
-        for s in self.stage.services():
-            until(s.ready, 120, s.dir + " ready", alive=s)
+        self.stage.ready()
         self.check()
 
 
@@ -125,14 +125,45 @@ class Faults:
             broker, i.kind, least=BROKER_END_S)
 
     def _redis(self, i):
-        redis = self.targets.redis
-        if i.kind == "FLUSHALL":
-            self._flush(redis)
-            return "redis", None
-        if i.kind == "kill -9, comes back older":
-            self._remember(redis)
-            return "redis", lambda: self._older(redis)
-        return "redis", self._common(redis, i.kind)
+        """Of the master, as the sentinels see it."""
+        redis, t = self.targets.redis, self.targets
+        try:
+            if i.kind == "FLUSHALL":
+                redis.flush_master()
+                return "redis", None
+            if i.kind == "failover":
+                redis.fail_over()
+                return "redis", None
+            if i.kind == "sentinel kill -9":
+                sentinel = redis.sentinels[i.pick % len(redis.sentinels)]
+                t.kill(sentinel)
+                return "redis", lambda: t.back(sentinel)
+            if i.kind == "replica left behind, kill -9":
+                return "redis", self._promoted(redis, redis.leave_behind())
+            master = redis.current()
+        except round_redis.AGAIN as e:
+            print("         redis: %s" % e)
+            return "redis, which was away", None
+        return "redis", self._common(master, i.kind)
+
+    def _promoted(self, redis, master):
+        """The end of it: the master dies, and comes back when the other has
+        become master."""
+        died = []
+
+        def end():
+            if not died:
+                died.append(time.monotonic())
+                self.targets.kill(master)
+            try:
+                away = redis.current() is master
+            except round_redis.AGAIN:
+                away = True
+            if away and time.monotonic() < died[0] + PROMOTE_S:
+                return LATER
+            redis.catch_up()
+            return self.targets.back(master)
+        return end
 
     def _postgres(self, i):
         postgres = self.targets.postgres
@@ -178,23 +209,6 @@ class Faults:
             return None, None
         self.stage.disk.fill()
         return "store", self.stage.disk.empty
-
-    def _flush(self, redis):
-        try:
-            redis.flush()
-        except (OSError, AssertionError):
-            pass                       # still loading what it had
-
-    def _remember(self, redis):
-        """What a replica knew that did not get the last writes."""
-        shutil.rmtree(redis.dir + "/older", ignore_errors=True)
-        shutil.copytree(redis.dir + "/appendonlydir", redis.dir + "/older")
-
-    def _older(self, redis):
-        self.targets.kill(redis)
-        shutil.rmtree(redis.dir + "/appendonlydir")
-        os.rename(redis.dir + "/older", redis.dir + "/appendonlydir")
-        return self.targets.back(redis)
 
     def _end_backends(self, postgres):
         """As a network would that forgets connections."""

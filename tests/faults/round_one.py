@@ -14,7 +14,7 @@ import uuid
 
 import round_faults
 import round_truth as truth
-from round_clients import MAX_FILE, Clients
+from round_clients import CHUNK, MAX_FILE, Clients
 from round_faults import Targets
 from round_plan import (AFTER_MS, BEFORE_MS, LATENESS_MS, PROCESSORS,
                         SESSION_MS, WINDOW_MS, plan)
@@ -27,14 +27,14 @@ from stack.processor import Processor
 PARTITIONS = 4
 LANES = 2
 THREADS = 4                    # of clients
-KEYED = 0                      # share of forms with an Idempotency-Key
+KEYED = 0.25                   # share of forms with an Idempotency-Key
 SETTLE_S = 90
 
-INFLIGHT_MB, PARTIAL_MB = 1, 1
-FETCH_MB, BATCH_MB = 8, 1
+INFLIGHT_MB, PARTIAL_MB = 2, 2
+MEMORY_MB, SPOOL_MB = 48, 1
 # docs/runbook.md, "Sizing", and what the programs take by themselves
 NGINX_MB = INFLIGHT_MB + PARTIAL_MB + 17 + 40
-PROCESSOR_MB = LANES * (FETCH_MB + BATCH_MB + 30) + 30
+PROCESSOR_MB = MEMORY_MB + 64
 
 MAIN = "worker_shutdown_timeout 30s;"
 
@@ -44,9 +44,10 @@ sluice_postgres "@POSTGRES@";
 sluice_inflight %dm;
 sluice_partial %dm;
 sluice_max_file_size %d;
+sluice_chunk_size %d;
 sluice_types image/png image/jpeg image/gif;
 sluice_ack_timeout @ACK@;
-""" % (INFLIGHT_MB, PARTIAL_MB, MAX_FILE)
+""" % (INFLIGHT_MB, PARTIAL_MB, MAX_FILE, CHUNK)
 
 SERVER = """
 location = /upload { sluice_upload main topic=@TOPIC@; }
@@ -64,17 +65,20 @@ instance = @INSTANCE@
 lanes = %d
 window = %dms
 allowed_lateness = %dms
-fetch_bytes = %dm
-batch_bytes = %dm
+memory = %dm
 batch_records = @BATCH@
-assemble_lanes = 0
+assemble_lanes = 1
+spool = @SPOOL@
+spool_bytes = %dm
 [kafka]
 bootstrap.servers = @KAFKA@
 group.id = @GROUP@
 session.timeout.ms = %d
 heartbeat.interval.ms = 500
 [redis]
-address = @REDIS@
+mode = sentinel
+sentinel_master = sluice
+address = @SENTINELS@
 username = @REDIS_USER@
 password_file = @REDIS_PASSWORD_FILE@
 timeout = 2s
@@ -83,7 +87,7 @@ dsn = @POSTGRES@
 timeout = 5s
 [store.file]
 path = @STORE@
-""" % (LANES, WINDOW_MS, LATENESS_MS, FETCH_MB, BATCH_MB, SESSION_MS)
+""" % (LANES, WINDOW_MS, LATENESS_MS, MEMORY_MB, SPOOL_MB, SESSION_MS)
 
 
 class Round:
@@ -94,7 +98,8 @@ class Round:
         self.stage, self.seed, self.seconds = stage, str(seed), seconds
         self.name = "round-" + uuid.uuid4().hex[:8]
         self.dir = os.path.join(stage.dir, self.name)
-        self.store = os.path.join(stage.disk.dir, self.name)
+        self.store = os.path.join(stage.disk.dir, self.name, "store")
+        self.spool = os.path.join(stage.disk.dir, self.name, "spool")
         self.calm = calm
         self.plan = [] if calm else plan(self.seed, seconds)
         self.done = []
@@ -109,13 +114,16 @@ class Round:
         stage, name = self.stage, self.name
         os.makedirs(self.dir)
         os.makedirs(self.store)
+        os.makedirs(self.spool)
         stage.kafka.create_uploads(name, PARTITIONS,
                                    message_timestamp_before_max_ms=BEFORE_MS,
                                    message_timestamp_after_max_ms=AFTER_MS)
         self.dsn = stage.postgres.create_sluice(name)
         values = {"ACK": chance.choice(("5s", "10s")), "STORE": self.store,
+                  "SPOOL": self.spool,
                   "BATCH": chance.choice((3, 50, 2000)), "TOPIC": name,
-                  "GROUP": name, "REDIS_USER": stage.redis.user,
+                  "GROUP": name, "SENTINELS": stage.redis.addresses,
+                  "REDIS_USER": stage.redis.user,
                   "REDIS_PASSWORD_FILE": stage.redis.password_file}
         print("ack %(ACK)s, batches of %(BATCH)s" % values)
         front = Nginx(os.path.join(self.dir, "nginx"), SERVER, http=HTTP,
@@ -158,7 +166,7 @@ class Round:
             self.began = time.monotonic()
             round_faults.run(self.plan, self.targets, self.seconds,
                              self.memory.look, self.done, self.began)
-            self.targets.all_back(wait.until)
+            self.targets.all_back()
             self.answered_again()
         finally:
             self.clients.stop()
@@ -177,7 +185,7 @@ class Round:
     def verify(self):
         kafka, name, targets = self.stage.kafka, self.name, self.targets
         began = time.monotonic()
-        log = truth.read_log(kafka, name, WINDOW_MS)
+        log = self.all_announced()
         told = truth.check_answers(log, self.clients)
         truth.check_records(log, self.clients)
         self.no_late(log)
@@ -187,7 +195,8 @@ class Round:
         log = truth.read_log(kafka, name, WINDOW_MS)
         self.no_late(log)
         truth.check_rows(log, found)
-        objects, size = truth.check_objects(self.store, found)
+        history = truth.check_uploads(log, self.dsn, name)
+        objects, size = truth.check_objects(log, self.store, found)
         truth.check_pages(targets.nginx, found)
         self.all_left_redis()
         promised(lambda: truth.committed(kafka, name, name) == log.ends, 30,
@@ -198,11 +207,25 @@ class Round:
         self.verified = {
             "forms": self.clients.forms, "sent again": self.clients.again,
             **told, "records": len(log.records),
+            "large files": len(log.whole),
+            "references": len(log.references()),
             "repeats": len(log.repeats()), "rows": len(found),
-            "counted": sum(r.count for r in found), "objects": objects,
+            "counted": sum(r.count for r in found), "uploads": history,
+            "objects": objects,
             "object bytes": size, "late": len(log.late),
             "dead": len(log.dead), "settled after s": round(settled, 1),
             "most MB": self.memory.most, "most files": self.memory.files}
+
+    def all_announced(self):
+        """The log, when each file in pieces that is whole has been put
+        together."""
+        def announced():
+            log = truth.read_log(self.stage.kafka, self.name, WINDOW_MS)
+            left = truth.unannounced(log)
+            claim(not left, "not put together: %s" % sorted(left)[:5])
+            return log
+        return promised(announced, SETTLE_S, "all files put together",
+                        pause=1)
 
     def no_late(self, log):
         claim(not log.late, "late: %s" % log.late)
@@ -230,7 +253,8 @@ class Round:
         return found
 
     def all_left_redis(self):
-        left = [k for k in self.stage.redis.client().keys(
+        redis = self.stage.redis
+        left = [k for k in redis.asked(redis.current()).keys(
             "sluice:{%s/*" % self.name) if k.endswith(":open")]
         claim(not left, "still open in Redis: %s" % left)
 
@@ -263,9 +287,9 @@ class Round:
     def remove(self):
         """Of a round that is told as good, nothing is kept."""
         shutil.rmtree(self.dir, ignore_errors=True)
-        shutil.rmtree(self.store, ignore_errors=True)
+        shutil.rmtree(os.path.dirname(self.store), ignore_errors=True)
         self.stage.postgres.drop_database(self.name)
-        self.stage.redis.flush()
+        self.stage.redis.flush_master()
         self.stage.kafka.delete_topic(*(
             self.name + end for end in ("", ".chunks", ".late", ".dead")))
 

@@ -35,10 +35,13 @@ KINDS = {
     },
     "redis": {
         "FLUSHALL": None,
-        "frozen": (0.5, 5),
+        "failover": None,
+        "frozen": (0.5, 8),
         "restart": (0.2, 4),
-        "kill -9": (0, 3),
-        "kill -9, comes back older": (0.5, 6),
+        "kill -9": (0, 5),
+        # the sentinels promote what did not get the last writes
+        "replica left behind, kill -9": (0.5, 4),
+        "sentinel kill -9": (0.5, 4),
     },
     "postgres": {
         "immediate stop": (0.2, 6),

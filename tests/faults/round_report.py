@@ -9,7 +9,7 @@ import os
 import time
 
 LINES, TABLE = "rounds.jsonl", "report.txt"
-COLUMNS = ("records", "repeats", "counted", "rows", "objects")
+COLUMNS = ("records", "repeats", "counted", "uploads", "rows", "objects")
 
 
 class Report:
@@ -73,7 +73,7 @@ class Report:
         kinds = {}
         for r in self.rounds:
             for i in r["injected"]:
-                what = i["hit"].split(" ")[0]
+                what = i["hit"].split(" ")[0].rstrip(",")
                 what = {"worker": "nginx", "no": "nginx"}.get(what, what)
                 if " to " in i["hit"]:
                     what = "link"

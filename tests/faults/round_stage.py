@@ -1,18 +1,19 @@
 """The services of a harness: started once, used by one round after another.
 
-Three brokers, Redis, PostgreSQL, a disk of a few megabytes, and Toxiproxy:
-nginx and each processor have links of their own to each service, and the
-round's own looks go past them.
+Three brokers, Redis with a replica and sentinels, PostgreSQL, a disk of a few
+megabytes, and Toxiproxy: nginx and each processor have links of their own to
+the brokers and PostgreSQL, each server of Redis has one, and the round's own
+looks go past them.
 """
 
 import os
 import subprocess
 
+import round_redis
 from round_plan import BROKERS, PROCESSORS
 from stack import place, wait
 from stack.kafka import Kafka
 from stack.postgres import Postgres
-from stack.redis import Redis
 from stack.toxiproxy import Toxiproxy
 
 DISK_MB = 256
@@ -56,13 +57,13 @@ class Stage:
         self.disk = Disk(os.path.join(directory, "disk"))
         self.proxy = Toxiproxy(os.path.join(directory, "toxiproxy"))
         self.kafka = Kafka(os.path.join(directory, "kafka"), brokers=BROKERS)
-        self.redis = Redis(os.path.join(directory, "redis"))
+        self.redis = None
         self.postgres = Postgres(os.path.join(directory, "postgres"))
         self.links = {}                # "processor 0 to broker 2" -> Link
 
     def services(self):
         """Those that a round may break."""
-        return [*self.kafka.brokers, self.redis, self.postgres]
+        return [*self.kafka.brokers, *self.redis.all(), self.postgres]
 
     def start(self):
         self.proxy.start()
@@ -72,8 +73,9 @@ class Stage:
                 broker.listener(listener, self._link(
                     client, "broker %d" % broker.node))
             self._link(client, "postgres")(self.postgres.port)
-            if client != "nginx":
-                self._link(client, "redis")(self.redis.port)
+        self.redis = round_redis.make(
+            os.path.join(self.dir, "redis"),
+            lambda name, port: self._link("all", name)(port))
         for service in self.services():
             service.launch()
         self.ready()
@@ -91,6 +93,7 @@ class Stage:
         for service in self.services():
             wait.until(service.ready, timeout, service.dir + " ready",
                        alive=service)
+        self.redis.wait_steady()
 
     def groups(self):
         """[(name, links)] that a fault of the network may hit together."""
@@ -102,19 +105,19 @@ class Stage:
         return found
 
     def addresses(self, client):
-        """What a configuration calls KAFKA, REDIS, and PostgreSQL's port."""
+        """What a configuration calls KAFKA, and PostgreSQL's port."""
         def of(service):
             return self.links["%s to %s" % (client, service)]
         return {
             "KAFKA": ",".join(of("broker %d" % b.node).address
                               for b in self.kafka.brokers),
-            "REDIS": of("redis").address if client != "nginx" else "",
             "POSTGRES_PORT": of("postgres").port}
 
     def stop(self):
-        for service in self.services():
+        found = self.services() if self.redis else []
+        for service in found:
             service.thaw()
-        for service in self.services():
+        for service in found:
             service.kill()
         self.proxy.kill()
         self.disk.remove()

@@ -39,24 +39,35 @@ class Row:
 
 
 class Log:
-    """All records of the topic, and of .late and .dead by their source."""
+    """All records of the topic and of .chunks, and those of .late and .dead
+    by their source.  whole: {ce_id: (bytes, headers)} of the files in pieces
+    that came to their end."""
 
-    def __init__(self, records, late, dead, ends, window_ms):
+    def __init__(self, records, late, dead, ends, window_ms, chunks=()):
         self.records, self.late, self.dead = records, late, dead
         self.ends, self.window_ms = ends, window_ms
+        self.whole = whole(chunks)
 
     def customer(self, record):
         return record.headers.get("ce_customer", "")
 
+    def references(self):
+        return [r for r in self.records if is_reference(r)]
+
     def repeats(self):
         """(partition, offset) of what counted before: the same content, of
-        the same customer, under the same Idempotency-Key."""
+        the same customer, under the same name, where it has one."""
         seen, found = set(), set()
         for r in self.records:
-            key = r.headers.get("ce_idempotencykey")
-            if key is None or (r.partition, r.offset) in self.late | self.dead:
+            if "ce_idempotencykey" in r.headers:
+                name = "key:" + r.headers["ce_idempotencykey"]
+            elif is_reference(r):
+                name = "id:" + r.headers["ce_id"]
+            else:
                 continue
-            name = self.customer(r), key, r.headers["ce_sha256"]
+            if (r.partition, r.offset) in self.late | self.dead:
+                continue
+            name = self.customer(r), name, r.headers["ce_sha256"]
             if name in seen:
                 found.add((r.partition, r.offset))
             seen.add(name)
@@ -81,14 +92,52 @@ class Log:
         return dict(found)
 
 
+def is_reference(record):
+    return record.headers.get("ce_type") == "sluice.reference"
+
+
+def size(record):
+    return int(record.headers["ce_size"])
+
+
+def whole(chunks):
+    parts, found = collections.defaultdict(list), {}
+    for r in chunks:
+        id = r.headers["ce_id"]
+        if r.headers["ce_type"] == "sluice.abort":
+            parts[id] = None           # what follows is void, too
+        elif parts[id] is not None and id not in found:
+            if int(r.headers["ce_chunk"]) == len(parts[id]):
+                parts[id].append(r.value)
+                if "ce_last" in r.headers:
+                    found[id] = b"".join(parts[id]), r.headers
+    return found
+
+
 def read_log(kafka, topic, window_ms):
     def sources(records):
         return {(int(r.headers["error-partition"]),
-                 int(r.headers["error-offset"])) for r in records}
-    return Log(kafka.records(topic, 60),
-               sources(kafka.records(topic + ".late")),
-               sources(kafka.records(topic + ".dead")),
-               kafka.end_offsets(topic), window_ms)
+                 int(r.headers["error-offset"])) for r in records
+                if r.headers["error-topic"] == topic}
+    dead = kafka.records(topic + ".dead")
+    log = Log(kafka.records(topic, 60),
+              sources(kafka.records(topic + ".late")), sources(dead),
+              kafka.end_offsets(topic), window_ms,
+              kafka.records(topic + ".chunks", 60))
+    # Of pieces that make no file a record tells; they were never accepted.
+    for r in dead:
+        claim(r.headers["error-topic"] == topic
+              or r.key.decode() not in log.whole,
+              "dead, and a whole file: %r" % r)
+    return log
+
+
+UPLOADS = """
+SELECT partition, "offset", id, customer, name, sha256, size, type,
+       (extract(epoch FROM window_start) * 1000)::bigint,
+       (extract(epoch FROM time) * 1000)::bigint
+  FROM sluice.uploads WHERE topic = %s
+"""
 
 
 def committed(kafka, group, topic):
@@ -138,21 +187,26 @@ def check_answers(log, clients):
     """Promise 1: accepted is in the log, once; rejected is not."""
     by_id = {}
     for r in log.records:
-        by_id.setdefault(r.headers["ce_id"], []).append(r)
+        if not is_reference(r):
+            by_id.setdefault(r.headers["ce_id"], []).append(r)
     twice = {k: v for k, v in by_id.items() if len(v) > 1}
-    claim(not twice, "in the log twice: %r" % twice)
+    claim(not twice, "in the log twice: %s" % ", ".join(
+        "%s at %s" % (k, ["%d:%d" % (r.partition, r.offset) for r in v])
+        for k, v in twice.items()))
 
     told = collections.Counter()
     for sent, entry in clients.answers:
-        r = by_id.get(entry.get("id"), [None])[0]
+        id = entry.get("id")
+        headers = by_id[id][0].headers if id in by_id \
+            else log.whole.get(id, (None, None))[1]
         told[entry["status"]] += 1
         if entry["status"] == "accepted":
-            claim(r is not None, "accepted and lost: %r" % entry)
-            claim(r.headers["ce_sha256"] == entry["sha256"] == sent.sha256
-                  and r.headers["ce_subject"] == sent.name,
-                  "accepted is not what was sent: %r %r" % (entry, r))
+            claim(headers is not None, "accepted and lost: %r" % entry)
+            claim(headers["ce_sha256"] == entry["sha256"] == sent.sha256
+                  and headers["ce_subject"] == sent.name,
+                  "accepted is not what was sent: %r %r" % (entry, headers))
         elif entry["status"] == "rejected":
-            claim(r is None, "rejected and stored: %r" % entry)
+            claim(headers is None, "rejected and stored: %r" % entry)
             claim(not sent.fits or entry["reason"] == "unavailable",
                   "rejected for no reason: %r" % entry)
         else:
@@ -167,16 +221,26 @@ def check_records(log, clients):
     for r in log.records:
         sent = clients.sent.get(r.headers["ce_subject"])
         claim(sent is not None, "nobody sent %r" % r)
-        digest = hashlib.sha256(r.value).hexdigest()
-        claim(digest == r.headers["ce_sha256"] == r.key.decode()
+        value = r.value
+        if is_reference(r):
+            claim(not value and r.headers["ce_id"] in log.whole,
+                  "a reference to nothing: %r" % r)
+            value = log.whole[r.headers["ce_id"]][0]
+        digest = hashlib.sha256(value).hexdigest()
+        claim(size(r) == len(value) and digest == r.headers["ce_sha256"] == r.key.decode()
               == sent.sha256, "%r is not what was sent" % r)
         claim(log.customer(r) == sent.customer
               and r.headers.get("ce_idempotencykey") == sent.key,
               "%r is of another" % r)
         claim(sent.fits, "%r should have been rejected" % r)
-        claim(sent.key or sent.name not in seen,
+        claim(sent.key or is_reference(r) or sent.name not in seen,
               "%s is in the log twice" % sent.name)
         seen.add(sent.name)
+
+
+def unannounced(log):
+    """Files in pieces that are whole, and of which no reference tells."""
+    return set(log.whole) - {r.headers["ce_id"] for r in log.references()}
 
 
 def check_rows(log, found):
@@ -192,16 +256,33 @@ def check_rows(log, found):
         claim((row.first_offset, row.upload, row.name, row.type, row.size)
               == (first.offset, first.headers["ce_id"],
                   first.headers["ce_subject"], first.headers["content-type"],
-                  len(first.value)), "%r is not of %r" % (row, first))
+                  size(first)), "%r is not of %r" % (row, first))
+        claim(not is_reference(first)
+              or row.object == first.headers["ce_dataref"],
+              "%r has another object than %r" % (row, first))
         claim(row.first_offset < row.through <= log.ends[row.partition],
               "through more than there is: %r" % row)
     claim(len(found) == len(counted), "%d rows, the log has %d"
           % (len(found), len(counted)))
 
 
-def check_objects(store, found):
-    """Every row has its object and every object its row; every object hashes
-    to its name.  Returns (objects, bytes)."""
+def check_uploads(log, dsn, topic):
+    """A row of history for each record that counts, and for no other."""
+    want = {(r.partition, r.offset, r.headers["ce_id"], log.customer(r),
+             r.headers["ce_subject"], r.headers["ce_sha256"], size(r),
+             r.headers["content-type"], window, r.timestamp)
+            for (_, window, _, _), records in log.counted().items()
+            for r in records}
+    have = query(dsn, UPLOADS, topic)
+    claim(len(set(have)) == len(have), "uploads has a row twice")
+    claim(set(have) == want, "uploads: missing %s, too many %s" % (
+        sorted(want - set(have))[:10], sorted(set(have) - want)[:10]))
+    return len(have)
+
+
+def check_objects(log, store, found):
+    """Every row has its object and every object its row, or a reference that
+    tells of it; every object hashes to its name.  Returns (objects, bytes)."""
     objects, total = set(), 0
     for directory, folders, names in os.walk(store):
         if ".incoming" in folders:
@@ -217,8 +298,9 @@ def check_objects(store, found):
     wanted = {r.object for r in found}
     claim(not wanted - objects,
           "rows without an object: %s" % sorted(wanted - objects)[:20])
-    claim(not objects - wanted,
-          "objects without a row: %s" % sorted(objects - wanted)[:20])
+    objects_of = {r.headers["ce_dataref"] for r in log.references()}
+    claim(not objects - wanted - objects_of, "objects without a row: %s"
+          % sorted(objects - wanted - objects_of)[:20])
     return len(objects), total
 
 

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 
+from round_redis import AGAIN
 from round_truth import claim
 
 SANITIZED_MB = 350             # what ASan keeps back of freed memory, and more
@@ -84,18 +85,15 @@ class Watch(threading.Thread):
         return found
 
     def _nexts(self, parts):
-        import redis
-        client = self.stage.redis.client()
-        client.connection_pool.connection_kwargs.update(
-            socket_timeout=1, socket_connect_timeout=1)
         found = {}
-        for p in parts:
-            key = "sluice:{%s/%s:%d}:progress" % (self.group, self.topic, p)
-            try:
-                found[p] = int(client.hget(key, "next") or 0)
-            except redis.RedisError:
-                break
-        client.close()
+        try:
+            client = self.stage.redis.asked(self.stage.redis.current())
+            for p in parts:
+                found[p] = int(client.hget(
+                    "sluice:{%s/%s:%d}:progress"
+                    % (self.group, self.topic, p), "next") or 0)
+        except AGAIN:
+            pass
         return found
 
     def stop(self):

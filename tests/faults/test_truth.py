@@ -15,7 +15,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def record(offset, data, name, key=None, customer="", ts=1000, partition=0):
     digest = hashlib.sha256(data).hexdigest()
     headers = {"ce_id": "upload-%d/1" % offset, "ce_subject": name,
-               "ce_sha256": digest, "content-type": "image/png"}
+               "ce_sha256": digest, "content-type": "image/png",
+               "ce_size": str(len(data))}
     if customer:
         headers["ce_customer"] = customer
     if key:
@@ -66,7 +67,8 @@ class Told:
         truth.check_answers(self.log, self.clients)
         truth.check_records(self.log, self.clients)
         truth.check_rows(self.log, self.rows)
-        assert truth.check_objects(str(self.store), self.rows)[0] == 3
+        assert truth.check_objects(self.log, str(self.store),
+                                   self.rows)[0] == 3
         wrong = truth.difference(self.log.summed(), truth.summed(self.rows))
         truth.claim(not wrong, wrong)
 
