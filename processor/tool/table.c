@@ -13,6 +13,7 @@ const tool_t *const tool_table[] = {
     &tool_purge,
     &tool_redrive,
     &tool_set_window,
+    &tool_verify,
     &tool_windows,
     NULL
 };

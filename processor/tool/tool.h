@@ -52,6 +52,7 @@ extern const tool_t  tool_erase;
 extern const tool_t  tool_purge;
 extern const tool_t  tool_redrive;
 extern const tool_t  tool_set_window;
+extern const tool_t  tool_verify;
 extern const tool_t  tool_windows;
 
 /* table.c: all commands, ended by NULL. */
