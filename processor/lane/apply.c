@@ -1,13 +1,13 @@
 /*
  * apply.c: the steps of a batch, in the order that makes a crash harmless.
  *
- * Owns that order: read, judge, ask, verify, claim, put, write down, send on,
- * apply.  Does not count; apply.lua does.  Each step before the last may
- * happen twice without a trace that matters, and the last is all or nothing.
+ * Owns that order: read, judge, ask, verify, write down, put, send on, apply.
+ * Does not count; apply.lua does.  Each step before the last may happen twice
+ * without a trace that matters, and the last is all or nothing.
  *
  * A record's bytes are hashed only when they are the first of their member:
- * those that follow are not stored, they only raise a count.  A record that
- * claims a name is hashed before, or wrong bytes could take it.
+ * those that follow are not stored, they only raise a count.  One that claims
+ * a name may turn out a repeat, so it is hashed and so is the next.
  */
 
 #include <inttypes.h>
@@ -36,7 +36,6 @@
 typedef struct {
     char         member[PATH_MEMBER_MAX];
     char        *once;               /* record_once(), owned; NULL: none */
-    int          verified;
     const char  *stage;              /* error-stage, */
     err_t        reason;             /* of those that are late or dead */
 } fate_t;
@@ -49,7 +48,6 @@ typedef struct {
     fate_t          *fates;
     state_batch_t    state;
     verdict_t        verdict;
-    size_t           nonce;          /* records with a name */
     ledger_entry_t  *entries;        /* of the statement at hand, */
     size_t          *numbers;        /* their records */
     members_t        fresh;          /* window and member, first seen here */
@@ -152,7 +150,6 @@ apply_once(batch_t *b, size_t i)
 
     if (len > 0) {
         b->fates[i].once = mem_strndup(once, len);
-        b->nonce++;
     }
 }
 
@@ -201,23 +198,49 @@ apply_read(batch_t *b)
 }
 
 
-/* Do a record's bytes fit its hash?  If not it is dead. */
-static int
-apply_verify_one(batch_t *b, size_t i)
+/* A member of a window of the batch, as a text; its length. */
+static size_t
+apply_name(const state_record_t *r, char name[24 + PATH_MEMBER_MAX])
 {
-    fate_t *fate = &b->fates[i];
+    return (size_t) snprintf(name, 24 + PATH_MEMBER_MAX, "%zu %s", r->win,
+                             r->member);
+}
 
-    if (!fate->verified
-        && record_verify(&b->recs[i], &fate->reason) != RC_OK)
-    {
-        fate->stage = SLUICE_STAGE_VERIFY;
-        b->state.records[i].verdict = VERDICT_DEAD;
-        return 0;
+
+/*
+ * Of each new member the first record whose bytes fit its hash; before it all
+ * that have a name, since they may not be the ones that count.
+ */
+static void
+apply_verify(batch_t *b)
+{
+    members_t  sure = { 0 };
+    char       name[24 + PATH_MEMBER_MAX];
+
+    for (size_t i = 0; i < b->n; i++) {
+        state_record_t  *r = &b->state.records[i];
+        fate_t          *fate = &b->fates[i];
+
+        if (r->verdict != VERDICT_COUNT || r->known) {
+            continue;
+        }
+
+        size_t len = apply_name(r, name);
+
+        if (members_has(&sure, name, len, NULL)) {
+            continue;
+        }
+
+        if (record_verify(&b->recs[i], &fate->reason) != RC_OK) {
+            fate->stage = SLUICE_STAGE_VERIFY;
+            r->verdict = VERDICT_DEAD;
+
+        } else if (fate->once == NULL) {
+            members_add(&sure, name, len, NULL);
+        }
     }
 
-    fate->verified = 1;
-
-    return 1;
+    members_free(&sure);
 }
 
 
@@ -237,43 +260,32 @@ apply_enter(batch_t *b, size_t i, size_t *n)
 
 
 /*
- * Of those that can come twice by right only the first ever counts.  The
- * names are claimed in PostgreSQL before anything else can be seen of them: a
- * crash behind this finds its own claims again.
+ * Of those that can come twice by right only the first ever counts.  That is
+ * settled in PostgreSQL before anything else can be seen of them: a crash
+ * behind this finds its own claims again.  In the same statement the history
+ * is written.
  */
 static rc_t
-apply_claim(batch_t *b, err_t *err)
+apply_write(batch_t *b, err_t *err)
 {
     size_t  n = 0;
     rc_t    rc;
 
-    for (size_t i = 0; b->nonce > 0 && i < b->n; i++) {
-        const state_record_t *r = &b->state.records[i];
-
-        if (r->verdict == VERDICT_COUNT && b->fates[i].once != NULL
-            && (r->known || apply_verify_one(b, i)))
-        {
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->state.records[i].verdict == VERDICT_COUNT) {
             apply_enter(b, i, &n);
         }
     }
 
-    if (n == 0) {
-        return RC_OK;
-    }
+    rc = ledger_write(b->l, b->p, b->entries, n, b->state.next, err);
 
-    rc = ledger_claim(b->l, b->p, b->entries, n,
-                      b->l->conf->uploads_table ? 0 : b->state.next, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-
-    for (size_t e = 0; e < n; e++) {
+    for (size_t e = 0; rc == RC_OK && e < n; e++) {
         if (!b->entries[e].mine) {
             b->state.records[b->numbers[e]].verdict = VERDICT_REPEAT;
         }
     }
 
-    return RC_OK;
+    return rc;
 }
 
 
@@ -310,26 +322,18 @@ apply_object(batch_t *b, size_t i)
 }
 
 
-/* Of each new member the first record whose bytes fit its hash. */
+/* The first record of each new member that counts. */
 static void
-apply_verify(batch_t *b)
+apply_objects(batch_t *b)
 {
     char  name[24 + PATH_MEMBER_MAX];
 
     for (size_t i = 0; i < b->n; i++) {
-        state_record_t *r = &b->state.records[i];
+        const state_record_t *r = &b->state.records[i];
 
-        if (r->verdict != VERDICT_COUNT || r->known) {
-            continue;
-        }
-
-        size_t len = (size_t) snprintf(name, sizeof(name), "%zu %s", r->win,
-                                       r->member);
-
-        if (!members_has(&b->fresh, name, len, NULL)
-            && apply_verify_one(b, i))
+        if (r->verdict == VERDICT_COUNT && !r->known
+            && members_add(&b->fresh, name, apply_name(r, name), NULL))
         {
-            members_add(&b->fresh, name, len, NULL);
             apply_object(b, i);
         }
     }
@@ -388,7 +392,7 @@ apply_put(batch_t *b, err_t *err)
 
 /*
  * What is late or dead counts nowhere, so nothing may stand in its name: not
- * the claim of a file that the store then refused, nor what a lane wrote that
+ * what was written of a file that the store then refused, nor by a lane that
  * did not see the close which made it late.  That lane can't write it again,
  * its closed_through has moved.
  */
@@ -409,22 +413,6 @@ apply_release(batch_t *b, err_t *err)
     }
 
     return n == 0 ? RC_OK : ledger_release(b->l, b->p, b->entries, n, err);
-}
-
-
-static rc_t
-apply_write(batch_t *b, err_t *err)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; b->l->conf->uploads_table && i < b->n; i++) {
-        if (b->state.records[i].verdict == VERDICT_COUNT) {
-            apply_enter(b, i, &n);
-        }
-    }
-
-    return n == 0 ? RC_OK
-           : ledger_write(b->l, b->p, b->entries, n, b->state.next, err);
 }
 
 
@@ -530,20 +518,17 @@ apply_steps(batch_t *b, err_t *err)
     rc_t rc = state_ask(b->l, b->p, &b->state, err);
 
     if (rc == RC_OK) {
-        rc = apply_claim(b, err);
+        apply_verify(b);
+        rc = apply_write(b, err);
     }
 
     if (rc == RC_OK) {
-        apply_verify(b);
+        apply_objects(b);
         rc = BREAKS_PUT_AFTER_APPLY ? RC_OK : apply_put(b, err);
     }
 
     if (rc == RC_OK) {
         rc = apply_release(b, err);
-    }
-
-    if (rc == RC_OK) {
-        rc = apply_write(b, err);
     }
 
     if (rc == RC_OK) {

@@ -37,39 +37,50 @@
     " WHERE " SQL_IS_MINE " AND ledger_next >= $6::bigint"                    \
     " RETURNING ledger_next"
 
+/* What r holds, as rows of uploads. */
+#define SQL_UPLOADS                                                           \
+    "INSERT INTO sluice.uploads (pipeline, topic, partition, generation, id," \
+    " customer, name, sha256, type, \"offset\", window_start, size, time) "   \
+    "SELECT $1::text, $2::text, $3::integer, $5::integer, r.id, r.customer,"  \
+    " r.name, r.sha256, r.type, r.at, " SQL_TIME("r.start") ", r.size, "      \
+    SQL_TIME("r.seen") " "                                                    \
+    "FROM mine, unnest($8::text[], $9::text[], $10::text[], $11::bigint[],"   \
+    " $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])" \
+    " AS r(customer, id, sha256, at, seen, name, type, start, size)"
+
+static const char ledger_sql_write[] =
+    "WITH mine AS (" SQL_MOVE "), written AS (" SQL_UPLOADS
+    " ON CONFLICT DO NOTHING) "
+    "SELECT ledger_next FROM mine";
+
+/* Claims too, and no row for a repeat. */
 static const char ledger_sql_claim[] =
     "WITH mine AS (" SQL_MOVE "), given AS ("
-    "SELECT * FROM unnest($8::text[], $9::text[], $10::text[], $11::bigint[],"
-    " $12::bigint[]) WITH ORDINALITY AS r(customer, id, sha256, at, seen, n)"
+    "SELECT * FROM unnest($17::text[], $18::text[], $19::text[],"
+    " $20::bigint[], $21::bigint[]) WITH ORDINALITY"
+    " AS g(customer, id, sha256, at, seen, n)"
     "), held AS ("
     "INSERT INTO sluice.first_seen AS f (pipeline, customer, id, sha256,"
     " topic, partition, generation, \"offset\", seen_at) "
-    "SELECT DISTINCT ON (r.customer COLLATE \"C\", r.id COLLATE \"C\","
-    " r.sha256 COLLATE \"C\") $1::text, r.customer, r.id, r.sha256, $2::text,"
-    " $3::integer, $5::integer, r.at, " SQL_TIME("r.seen") " FROM mine, given r "
-    "ORDER BY r.customer COLLATE \"C\", r.id COLLATE \"C\","
-    " r.sha256 COLLATE \"C\", r.at "
+    "SELECT DISTINCT ON (g.customer COLLATE \"C\", g.id COLLATE \"C\","
+    " g.sha256 COLLATE \"C\") $1::text, g.customer, g.id, g.sha256, $2::text,"
+    " $3::integer, $5::integer, g.at, " SQL_TIME("g.seen")
+    " FROM mine, given g "
+    "ORDER BY g.customer COLLATE \"C\", g.id COLLATE \"C\","
+    " g.sha256 COLLATE \"C\", g.at "
     "ON CONFLICT (pipeline, customer, id, sha256) DO UPDATE"
     " SET seen_at = f.seen_at "
     "RETURNING customer, id, sha256, topic, partition, generation,"
-    " \"offset\") "
-    "SELECT (SELECT ledger_next FROM mine),"
-    " string_agg(CASE WHEN h.topic = $2 AND h.partition = $3"
-    " AND h.generation = $5 AND h.\"offset\" = r.at THEN '1' ELSE '0' END, '' ORDER BY r.n) "
-    "FROM given r JOIN held h USING (customer, id, sha256)";
-
-static const char ledger_sql_write[] =
-    "WITH mine AS (" SQL_MOVE "), written AS ("
-    "INSERT INTO sluice.uploads (pipeline, topic, partition, generation,"
-    " id, customer, name, sha256, type, \"offset\", window_start, size, time) "
-    "SELECT $1::text, $2::text, $3::integer, $5::integer, r.id, r.customer, r.name,"
-    " r.sha256, r.type, r.at, " SQL_TIME("r.start") ", r.size, "
-    SQL_TIME("r.seen") " "
-    "FROM mine, unnest($8::text[], $9::text[], $10::text[], $11::bigint[],"
-    " $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])"
-    " AS r(customer, id, sha256, at, seen, name, type, start, size)"
+    " \"offset\"), judged AS ("
+    "SELECT g.n, g.at, h.topic = $2 AND h.partition = $3"
+    " AND h.generation = $5 AND h.\"offset\" = g.at AS mine "
+    "FROM given g JOIN held h USING (customer, id, sha256)"
+    "), written AS (" SQL_UPLOADS
+    " WHERE r.at NOT IN (SELECT j.at FROM judged j WHERE NOT j.mine)"
     " ON CONFLICT DO NOTHING) "
-    "SELECT ledger_next FROM mine";
+    "SELECT (SELECT ledger_next FROM mine),"
+    " string_agg(CASE WHEN j.mine THEN '1' ELSE '0' END, '' ORDER BY j.n) "
+    "FROM judged j";
 
 static const char ledger_sql_release[] =
     "WITH mine AS (SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
@@ -89,10 +100,10 @@ static const char ledger_sql_release[] =
     " AND u.window_start = " SQL_TIME("r.start") ") "
     "SELECT 1 FROM mine";
 
-enum {
-    COL_CUSTOMER, COL_ID, COL_SHA256, COL_AT, COL_SEEN,
-    COL_NAME, COL_TYPE, COL_START, COL_SIZE, COLUMNS
-};
+/* Of uploads, then of first_seen; the first five mean the same in both. */
+enum { COL_CUSTOMER, COL_ID, COL_SHA256, COL_AT, COL_SEEN,
+       COL_NAME, COL_TYPE, COL_START, COL_SIZE, COL_CLAIM,
+       COLUMNS = COL_CLAIM + COL_SEEN + 1 };
 
 struct ledger_s {
     pg_array_t  columns[COLUMNS];
@@ -121,7 +132,6 @@ ledger_free(ledger_t *ledger)
 }
 
 
-/* Those columns that all statements have, or more. */
 static pg_array_t *
 ledger_begin(links_t *l)
 {
@@ -135,13 +145,29 @@ ledger_begin(links_t *l)
 }
 
 
+/* The columns that all statements have, from c on. */
 static void
-ledger_add(pg_array_t *c, const ledger_entry_t *e, const char *id, size_t len)
+ledger_add(pg_array_t *c, const ledger_entry_t *e, const char *id, size_t len,
+    int64_t time)
 {
     pg_array_str(&c[COL_CUSTOMER], e->rec->customer, e->rec->customer_len);
     pg_array_str(&c[COL_ID], id, len);
     pg_array_str(&c[COL_SHA256], e->rec->sha256, SLUICE_SHA256_HEX);
     pg_array_int(&c[COL_AT], e->rec->offset);
+    pg_array_int(&c[COL_SEEN], time);
+}
+
+
+static void
+ledger_add_upload(pg_array_t *c, const ledger_entry_t *e)
+{
+    const record_t *rec = e->rec;
+
+    ledger_add(c, e, rec->id, rec->id_len, rec->ts_ms);
+    pg_array_str(&c[COL_NAME], rec->name, rec->name_len);
+    pg_array_str(&c[COL_TYPE], rec->type, rec->type_len);
+    pg_array_int(&c[COL_START], e->start_ms);
+    pg_array_int(&c[COL_SIZE], rec->size);
 }
 
 
@@ -212,32 +238,22 @@ ledger_move(links_t *l, partition_t *p, const char *sql, int64_t through,
 }
 
 
-rc_t
-ledger_claim(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
-    int64_t through, err_t *err)
+/* Whose names are their own, out of the claim's answer. */
+static rc_t
+ledger_judge(links_t *l, ledger_entry_t *entries, size_t n, size_t named,
+    err_t *err)
 {
-    pg_array_t  *c = ledger_begin(l);
-    rc_t         rc;
-
-    for (size_t i = 0; i < n; i++) {
-        ledger_add(c, &entries[i], entries[i].once, entries[i].once_len);
-        pg_array_int(&c[COL_SEEN], entries[i].rec->ts_ms);
-    }
-
-    rc = ledger_move(l, p, ledger_sql_claim, through, COL_SEEN + 1, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-
     const char *digits = pg_value(l->pg, 0, 1);
 
-    if (digits == NULL || strlen(digits) != n) {
-        return err_set(err, RC_RETRY, "first_seen holds %zu of %zu names",
-                       digits == NULL ? 0 : strlen(digits), n);
+    if (digits == NULL || strlen(digits) != named) {
+        return err_set(err, RC_RETRY, "first_seen answers for %zu of %zu "
+                       "names", digits == NULL ? 0 : strlen(digits), named);
     }
 
     for (size_t i = 0; i < n; i++) {
-        entries[i].mine = digits[i] == '1';
+        if (entries[i].once_len > 0) {
+            entries[i].mine = *digits++ == '1';
+        }
     }
 
     return RC_OK;
@@ -245,23 +261,36 @@ ledger_claim(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
 
 
 rc_t
-ledger_write(links_t *l, partition_t *p, const ledger_entry_t *entries,
-    size_t n, int64_t through, err_t *err)
+ledger_write(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
+    int64_t through, err_t *err)
 {
-    pg_array_t *c = ledger_begin(l);
+    pg_array_t  *c = ledger_begin(l);
+    size_t       named = 0;
+    rc_t         rc;
 
     for (size_t i = 0; i < n; i++) {
-        const record_t *rec = entries[i].rec;
+        ledger_entry_t *e = &entries[i];
 
-        ledger_add(c, &entries[i], rec->id, rec->id_len);
-        pg_array_int(&c[COL_SEEN], rec->ts_ms);
-        pg_array_str(&c[COL_NAME], rec->name, rec->name_len);
-        pg_array_str(&c[COL_TYPE], rec->type, rec->type_len);
-        pg_array_int(&c[COL_START], entries[i].start_ms);
-        pg_array_int(&c[COL_SIZE], rec->size);
+        e->mine = 1;
+
+        if (l->conf->uploads_table) {
+            ledger_add_upload(c, e);
+        }
+
+        if (e->once_len > 0) {
+            ledger_add(&c[COL_CLAIM], e, e->once, e->once_len, e->rec->ts_ms);
+            named++;
+        }
     }
 
-    return ledger_move(l, p, ledger_sql_write, through, COLUMNS, err);
+    if (named == 0) {
+        return n == 0 || !l->conf->uploads_table ? RC_OK
+               : ledger_move(l, p, ledger_sql_write, through, COL_CLAIM, err);
+    }
+
+    rc = ledger_move(l, p, ledger_sql_claim, through, COLUMNS, err);
+
+    return rc != RC_OK ? rc : ledger_judge(l, entries, n, named, err);
 }
 
 
@@ -280,8 +309,8 @@ ledger_release(links_t *l, partition_t *p, const ledger_entry_t *entries,
     rc_t         rc;
 
     for (size_t i = 0; i < n; i++) {
-        ledger_add(c, &entries[i], entries[i].once, entries[i].once_len);
-        pg_array_int(&c[COL_SEEN], entries[i].start_ms);
+        ledger_add(c, &entries[i], entries[i].once, entries[i].once_len,
+                   entries[i].start_ms);
     }
 
     for (int i = 0; i <= COL_SEEN; i++) {

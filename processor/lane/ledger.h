@@ -22,25 +22,22 @@ typedef struct {
     int64_t          start_ms;       /* its window */
     const char      *once;           /* record_once(); "": it needs no name */
     size_t           once_len;
-    int              mine;           /* out of ledger_claim() */
+    int              mine;           /* out of ledger_write() */
 } ledger_entry_t;
 
 ledger_t *ledger_new(void);
 void ledger_free(ledger_t *ledger);
 
 /*
- * Finds out which of entries, all with names, count: the first that ever
- * claimed its name, for this customer and content.  through: offset below
- * which the ledger is complete now; 0 when ledger_write() follows.
+ * Claims the names of those that have one, and writes a row of uploads, if
+ * those are wanted, for each that counts.  mine tells which: all without a
+ * name, and the first that ever claimed its name for this customer and
+ * content.  through: the ledger is complete below this offset now.
  *
- * These three: RC_OK, RC_RETRY, or RC_FENCED when closed_through is not p's,
- * or PostgreSQL has lost a part of the ledger.
+ * Both of these: RC_OK, RC_RETRY, or RC_FENCED when closed_through or
+ * generation is not p's, or PostgreSQL has lost a part of the ledger.
  */
-rc_t ledger_claim(links_t *l, partition_t *p, ledger_entry_t *entries,
-    size_t n, int64_t through, err_t *err);
-
-/* A row of uploads for each. */
-rc_t ledger_write(links_t *l, partition_t *p, const ledger_entry_t *entries,
+rc_t ledger_write(links_t *l, partition_t *p, ledger_entry_t *entries,
     size_t n, int64_t through, err_t *err);
 
 /*
