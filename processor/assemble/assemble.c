@@ -295,6 +295,8 @@ assemble_batch(assemble_t *a, kafka_batch_t *batch)
         return;
     }
 
+    tell_batch(ps, records, n);
+
     for (size_t i = 0; i < n; i++) {
         const record_t  *rec = &records[i];
 

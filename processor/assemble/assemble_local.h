@@ -101,6 +101,7 @@ rc_t finish_dead_record(assemble_t *a, const parts_t *ps, const record_t *rec,
 /* tell.c */
 void tell_turn(const assemble_t *a);
 void tell_source(const assemble_t *a, const parts_t *ps);
+void tell_batch(const parts_t *ps, const record_t *records, size_t n);
 void tell_stalled(const parts_t *ps, int stalled);
 void tell_spool(assemble_t *a);
 

@@ -10,6 +10,8 @@
 
 #include "base/metrics.h"
 
+#define TELL_MEMORY  100             /* pieces that an average remembers */
+
 
 void
 tell_turn(const assemble_t *a)
@@ -50,6 +52,21 @@ tell_source(const assemble_t *a, const parts_t *ps)
     if (ps->watermark_ms != INT64_MIN) {
         metrics_set(ps->slot, METRICS_FIELD_WATERMARK_MS, ps->watermark_ms);
     }
+}
+
+
+void
+tell_batch(const parts_t *ps, const record_t *records, size_t n)
+{
+    int64_t  size = metrics_get(ps->slot, METRICS_FIELD_SIZE);
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t  len = (int64_t) records[i].len;
+
+        size = size == METRICS_UNKNOWN
+               ? len : (size * TELL_MEMORY + len) / (TELL_MEMORY + 1);
+    }
+    metrics_set(ps->slot, METRICS_FIELD_SIZE, size);
 }
 
 

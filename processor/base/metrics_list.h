@@ -98,6 +98,7 @@ METRICS_FIELD(OWNED, GAUGE, 1, "lane_partitions",
 
 METRICS_FIELD(REACHED, GAUGE, 1, "", "Next, and past what is no record.")
 METRICS_FIELD(END_AT_MS, GAUGE, 1, "", "When the end was asked for: monotonic.")
+METRICS_FIELD(END_WALL_MS, GAUGE, 1, "", "The same, by the clock.")
 METRICS_FIELD(STALLED_AT_MS, GAUGE, 1, "", "Since when it stalls.")
 METRICS_FIELD(HEAD, GAUGE, 1, "", "An offset, and its record's time:")
 METRICS_FIELD(HEAD_MS, GAUGE, 1, "", "not set where none was seen.")

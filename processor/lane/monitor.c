@@ -69,6 +69,25 @@ monitor_set(const metrics_at_t *at, metrics_field_e field, int64_t value)
 
 
 /*
+ * What is left, if the lane has come as far as the end we know of, came after
+ * we asked for that end.
+ */
+static void
+monitor_caught_up(const metrics_at_t *at)
+{
+    int64_t reached = metrics_get(at->slot, METRICS_FIELD_REACHED);
+    int64_t end = metrics_get(at->slot, METRICS_FIELD_END);
+
+    if (reached != METRICS_UNKNOWN && end != METRICS_UNKNOWN
+        && reached >= end)
+    {
+        monitor_set(at, METRICS_FIELD_CAUGHT_UP_MS,
+                    metrics_get(at->slot, METRICS_FIELD_END_WALL_MS));
+    }
+}
+
+
+/*
  * Ends of all partitions at hand.  Without locks, so the slots are looked for
  * twice; what came in between is asked for the next time.  Returns when to ask
  * again.
@@ -99,20 +118,15 @@ monitor_ask(monitor_t *m)
     }
 
     for (size_t i = 0; i < n; i++) {
-        int64_t reached = metrics_get(slots[i].slot, METRICS_FIELD_REACHED);
-
         if (list[i].end < 0) {
             unknown |= metrics_get(slots[i].slot, METRICS_FIELD_END)
                        == METRICS_UNKNOWN;
             continue;
         }
 
-        /* All before `end` was there when we asked; what is after is not. */
-        if (reached != METRICS_UNKNOWN && reached >= list[i].end) {
-            monitor_set(&slots[i], METRICS_FIELD_CAUGHT_UP_MS, wall);
-        }
-
+        monitor_caught_up(&slots[i]);              /* with the end before */
         monitor_set(&slots[i], METRICS_FIELD_END, list[i].end);
+        monitor_set(&slots[i], METRICS_FIELD_END_WALL_MS, wall);
         monitor_set(&slots[i], METRICS_FIELD_END_AT_MS, asked);
     }
 
@@ -221,6 +235,8 @@ monitor_lag(const metrics_at_t *at)
         return lag;
     }
 
+    monitor_caught_up(at);
+
     lag.messages = end > reached ? end - reached : 0;
     lag.bytes = lag.messages == 0 ? 0
                 : size == METRICS_UNKNOWN ? size : size * lag.messages;
@@ -238,6 +254,10 @@ monitor_derive(void)
     int64_t       now = monitor_clock(CLOCK_MONOTONIC), since;
 
     while (metrics_next(&at)) {
+        since = metrics_get(at.slot, METRICS_FIELD_STALLED_AT_MS);
+        monitor_set(&at, METRICS_FIELD_STALLED_MS,
+                    since == METRICS_UNKNOWN || now < since ? 0 : now - since);
+
         if (at.partition < 0) {
             since = metrics_get(at.slot, METRICS_FIELD_TURN_AT_MS);
 
@@ -254,10 +274,6 @@ monitor_derive(void)
         monitor_set(&at, METRICS_FIELD_LAG, lag.messages);
         monitor_set(&at, METRICS_FIELD_LAG_BYTES, lag.bytes);
         monitor_set(&at, METRICS_FIELD_LAG_MS, lag.ms);
-
-        since = metrics_get(at.slot, METRICS_FIELD_STALLED_AT_MS);
-        monitor_set(&at, METRICS_FIELD_STALLED_MS,
-                    since == METRICS_UNKNOWN || now < since ? 0 : now - since);
     }
 }
 

@@ -78,9 +78,9 @@ const conf_row_t lane_rows[] = {
 
     { "memory", CONF_SIZE, AT(memory), "256m", 8 * KIB * KIB,
       1024 * 1024 * KIB * KIB, NULL, 0,
-      "What records may take, shared out equally over the lanes, assembling ones "
-      "too; 8m a lane at least. The process needs 64m besides, and room for records that are "
-      "larger than a batch." },
+      "What records may take, shared out equally over the lanes, assembling "
+      "ones too; 8m a lane at least. The process needs 64m besides, and room "
+      "for records that are larger than a batch." },
 
     { "batch_records", CONF_INT, AT(batch_records), "2000", 1, 5000, NULL, 0,
       "Most records applied at once." },

@@ -205,6 +205,17 @@ def test_a_partition_that_stalls_shows_and_its_backlog_grows(
     assert m.value("partition_stalled_seconds") == 0
 
 
+def test_the_topic_of_pieces_is_told_of_as_well(monitored, topic, until):
+    m = monitored(assemble_lanes=1).monitor
+    until(lambda: ready(m) and backlog_is(m, 0), 60, "ready")
+    found = m.json("/backlog")[1]["partitions"]
+    assert sorted((p["topic"], p["partition"]) for p in found) == sorted(
+        (t, p) for t in (topic, topic + ".chunks") for p in range(4))
+    for t in (topic, topic + ".chunks"):
+        assert m.value("lane_partitions", topic=t) == 4
+        assert m.value("partition_state", topic=t, state="active") == 4
+
+
 def test_a_backlog_that_is_not_known_is_no_number(ini, processor, until):
     nowhere = "127.0.0.1:%d" % ports.free()
     listen = "127.0.0.1:%d" % ports.free()
