@@ -13,10 +13,32 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+
+
+int64_t
+redis_clock(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+/* Until when, after a failure of what began then. */
+int64_t
+redis_shun(const redis_conf_t *conf, int64_t began_ms)
+{
+    int64_t  now = redis_clock();
+    int64_t  took = now - began_ms;
+
+    return took < conf->timeout_ms / 2 ? 0 : now + took;
+}
 
 
 redis_link_t *
@@ -67,7 +89,7 @@ redis_link_free(redis_link_t *link)
 
 
 static rc_t
-redis_link_fail(redis_link_t *link, err_t *err)
+redis_link_fail(redis_link_t *link, int64_t began_ms, err_t *err)
 {
     const char  *why = "out of memory";
 
@@ -81,6 +103,7 @@ redis_link_fail(redis_link_t *link, err_t *err)
     }
 
     (void) err_set(err, RC_RETRY, "redis %s: %s", link->place.address, why);
+    link->shun_until_ms = redis_shun(link->conf, began_ms);
     redis_link_forget(link);
     redis_link_drop(link);
     return RC_RETRY;
@@ -90,13 +113,15 @@ redis_link_fail(redis_link_t *link, err_t *err)
 rc_t
 redis_link_ask(redis_link_t *link, const redis_args_t *args, err_t *err)
 {
+    int64_t  began = redis_clock();
+
     redis_link_forget(link);
 
     errno = 0;
     link->reply = redisCommandArgv(link->ctx, (int) args->n, args->argv,
                                    args->lens);
     if (link->reply == NULL) {
-        return redis_link_fail(link, err);
+        return redis_link_fail(link, began, err);
     }
 
     /* A second reply would be taken for the next command's. */
@@ -171,10 +196,15 @@ redis_link_connect(redis_link_t *link, err_t *err)
     const redis_place_t  *place = &link->place;
     int64_t               ms = link->conf->timeout_ms;
     struct timeval        tv = { ms / 1000, (ms % 1000) * 1000 };
+    int64_t               began = redis_clock();
     rc_t                  rc = RC_OK;
 
     if (link->ctx != NULL) {
         return RC_OK;
+    }
+    if (began < link->shun_until_ms) {
+        return err_set(err, RC_RETRY, "redis %s: no answer in time, a moment "
+                       "ago", place->address);
     }
 
     errno = 0;
@@ -189,12 +219,15 @@ redis_link_connect(redis_link_t *link, err_t *err)
         || redisSetTimeout(link->ctx, tv) != REDIS_OK)
     {
         metrics_add(METRIC_REDIS_CONNECTS, METRICS_RESULT_FAILED, 1);
-        return redis_link_fail(link, err);
+        return redis_link_fail(link, began, err);
     }
     (void) redisEnableKeepAlive(link->ctx);
 
     if (link->conf->tls) {
         rc = redis_tls_start(link, err);
+        if (rc != RC_OK) {
+            link->shun_until_ms = redis_shun(link->conf, began);
+        }
     }
     if (rc == RC_OK) {
         rc = redis_link_login(link, err);

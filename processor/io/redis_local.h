@@ -43,6 +43,7 @@ typedef struct {
     int                  is_sentinel;    /* has a user of its own, no db */
     redisContext        *ctx;            /* NULL: not connected */
     redisReply          *reply;          /* the last; outlives ctx */
+    int64_t              shun_until_ms;  /* redis_clock(); it let us wait */
 } redis_link_t;
 
 typedef struct {
@@ -55,6 +56,7 @@ struct redis_s {
     redis_place_t       *seeds;          /* what `address` lists */
     size_t               nseeds;
     size_t               seed;           /* the sentinel that knew last */
+    int64_t              shun_until_ms;  /* sentinel: no master before that */
 
     redis_link_t       **links;          /* cluster: one a node; else one */
     size_t               nlinks;
@@ -90,7 +92,15 @@ void redis_place_free(redis_place_t *place);
 int redis_place_parse(redis_place_t *place, const char *text, size_t len,
     int bare);
 
-/* redis_link.c; place is copied. */
+/*
+ * redis_link.c.  A server that let us wait is left alone for as long as that
+ * took: a lane's partitions on other servers, and its polls, would get no turn
+ * between its timeouts.
+ */
+int64_t redis_clock(void);                           /* monotonic, ms */
+int64_t redis_shun(const redis_conf_t *conf, int64_t began_ms);
+
+/* place is copied. */
 redis_link_t *redis_link_new(const redis_conf_t *conf,
     const redis_place_t *place, int is_sentinel);
 void redis_link_free(redis_link_t *link);

@@ -84,7 +84,13 @@ rc_t
 redis_sentinel_connect(redis_t *redis, err_t *err)
 {
     redis_place_t  tried = { 0 };                          /* owned */
+    int64_t        began = redis_clock();
     rc_t           rc = RC_RETRY;
+
+    if (began < redis->shun_until_ms) {
+        return err_set(err, RC_RETRY, "redis: no master of \"%s\" in time, a "
+                       "moment ago", redis->conf->sentinel_master);
+    }
 
     for (size_t i = 0; i < redis->nseeds && rc != RC_OK; i++) {
         size_t          at = (redis->seed + i) % redis->nseeds;
@@ -121,5 +127,8 @@ redis_sentinel_connect(redis_t *redis, err_t *err)
     }
 
     redis_place_free(&tried);
+    if (rc != RC_OK) {
+        redis->shun_until_ms = redis_shun(redis->conf, began);
+    }
     return rc;
 }

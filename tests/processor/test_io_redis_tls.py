@@ -170,7 +170,8 @@ def test_files_that_are_missing_are_named(server, driver, authority):
 
 
 @needs_tls
-def test_a_frozen_server_is_given_up_in_time(server, driver, authority):
+def test_a_frozen_server_is_given_up_in_time(server, driver, authority,
+                                             until):
     r = server("127.0.0.1")
     ca = "tls_ca=" + authority.file
     old, new = driver(r, ca, timeout_ms=500), driver(r, ca, timeout_ms=500)
@@ -183,6 +184,7 @@ def test_a_frozen_server_is_given_up_in_time(server, driver, authority):
     finally:
         r.thaw()
     for d in (old, new):
+        until(lambda: d.ask("do", "EXISTS", "sluice:t") == ("ok", "1"))
         assert d.ask("do", "HGET", "sluice:t", "b") == ("ok", "nil")
 
 
