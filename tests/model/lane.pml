@@ -35,7 +35,8 @@
 typedef Record {
     byte  window;
     byte  file;
-    bool  straggler              /* breaks what the brokers' clock promises */
+    bool  straggler;             /* breaks what the brokers' clock promises */
+    bool  named                  /* of these one counts; all are of one file */
 };
 
 /* Redis' keys.  kept: counts of closed windows that have not expired. */
@@ -46,7 +47,8 @@ typedef Partition {
     byte  watermark;
     byte  open;                  /* bits */
     byte  count[KEYS];
-    byte  kept[KEYS]
+    byte  kept[KEYS];
+    byte  ledger                 /* PostgreSQL's, at the last apply */
 };
 
 /* PostgreSQL.  A row is there when its count is. */
@@ -55,12 +57,18 @@ typedef Tables {
     byte  next;
     byte  count[KEYS];
     byte  through[KEYS];
-    bool  final[KEYS]
+    bool  final[KEYS];
+    byte  holder;                /* first_seen: offset + 1 of the one record
+                                    with a name that counts */
+    byte  uploads;               /* bits of offsets, of those with names: the
+                                    others go through no ledger here */
+    byte  ledger                 /* ledger_next */
 };
 
 mtype = { gone, out, taking, on };                       /* a lane's phase */
-mtype = { free, sent_on, late_behind, flushing, checking, committing,
-          forgetting, asking, clocking };                /* what it is amid */
+mtype = { free, written, write_behind, released, sent_on, late_behind,
+          flushing, checking, committing, forgetting, asking,
+          clocking };                                    /* what it is amid */
 
 typedef Lane {
     mtype  phase;
@@ -69,6 +77,7 @@ typedef Lane {
     byte   next;                 /* belief; NONE: Redis has no state */
     byte   closed;
     byte   closed_next;
+    byte   ledger;
     byte   watermark;
     byte   open;
     byte   dirty;                /* bits of keys */
@@ -102,6 +111,11 @@ bool    yes;
 
 /* ---- what holds at all times --------------------------------------------- */
 
+/* A record counts nowhere: it was sent on, or another has its name. */
+#define APART(o)                                                              \
+    (((sent >> o) & 1) == 1 || (log[o].named && tables.holder != o + 1))
+#define IN_UPLOADS(o)  (((tables.uploads >> o) & 1) == 1)
+
 /* After each change of the tables. */
 inline check_tables()
 {
@@ -121,7 +135,8 @@ inline check_tables()
                 if
                 :: KEY(log[o].window, log[o].file) == k ->
                     n++;
-                    m = m + ((sent >> o) & 1)
+                    m = m + (APART(o) -> 1 : 0);
+                    assert(!log[o].named || IN_UPLOADS(o) == !APART(o))
                 :: else
                 fi;
                 o++
@@ -156,7 +171,10 @@ inline check_finished()
             if
             :: KEY(log[o].window, log[o].file) == k ->
                 n++;
-                m = m + ((sent >> o) & 1)
+                m = m + (APART(o) -> 1 : 0);
+                assert(!log[o].named || IN_UPLOADS(o) == !APART(o));
+                /* a record that was sent on holds no name */
+                assert(tables.holder != o + 1 || ((sent >> o) & 1) == 0)
             :: else
             fi;
             o++
@@ -192,6 +210,7 @@ inline copy_state(from, to)
     to.closed = from.closed;
     to.watermark = from.watermark;
     to.open = from.open;
+    to.ledger = from.ledger;
     k = 0;
     do
     :: k < KEYS ->
@@ -207,6 +226,9 @@ inline copy_tables(from, to)
 {
     to.closed = from.closed;
     to.next = from.next;
+    to.holder = from.holder;
+    to.uploads = from.uploads;
+    to.ledger = from.ledger;
     k = 0;
     do
     :: k < KEYS ->
@@ -227,6 +249,7 @@ inline state_drop()
     redis.closed = 0;
     redis.watermark = 0;
     redis.open = 0;
+    redis.ledger = 0;
     k = 0;
     do
     :: k < KEYS -> redis.count[k] = 0; k++
@@ -322,6 +345,7 @@ inline lane_reset(i, to)
     lane[i].next = NONE;
     lane[i].closed = 0;
     lane[i].closed_next = 0;
+    lane[i].ledger = 0;
     lane[i].watermark = 0;
     lane[i].open = 0;
     lane[i].dirty = 0;
@@ -342,7 +366,8 @@ inline take_progress(i)
 {
     lane_reset(i, taking);
     lane[i].closed = tables.closed;
-    lane[i].closed_next = tables.next
+    lane[i].closed_next = tables.next;
+    lane[i].ledger = tables.ledger
 }
 
 inline take_state(i)
@@ -350,6 +375,11 @@ inline take_state(i)
     if
 #ifndef NO_PG_LOST
     :: redis.has && redis.closed > lane[i].closed ->
+        redis_changes();
+        state_drop()
+#endif
+#ifndef NO_LEDGER_TAKE
+    :: redis.has && redis.ledger > lane[i].ledger ->
         redis_changes();
         state_drop()
 #endif
@@ -433,11 +463,76 @@ inline verdict(i)
     fi
 }
 
+/* ledger_write(): names are claimed and uploads written, in one statement.  n
+ * is 3 then for a record whose name is another's. */
+#ifndef NO_LEDGER_GUARD
+#define FORGOTTEN(i)  (tables.ledger < lane[i].ledger)
+#else
+#define FORGOTTEN(i)  false
+#endif
+
+inline ledger_write(i)
+{
+    if
+#ifndef NO_CLAIM_GUARD
+    :: tables.closed != lane[i].closed -> lane_fenced(i)
+#endif
+    :: FORGOTTEN(i) -> lane_fenced(i)
+    :: else ->
+#ifndef NO_OWN_PLACE
+        yes = tables.holder == 0 || tables.holder == lane[i].pos + 1;
+#else
+        yes = tables.holder == 0;
+#endif
+        ledger_written(lane[i].pos);
+        lane[i].ledger = tables.ledger;
+        lane[i].what = (yes -> 0 : 3);
+        yes = false;
+        lane[i].busy = written;
+        check_tables()
+    fi
+}
+
+inline ledger_written(at)
+{
+    tables_change();
+    tables.holder = (tables.holder == 0 -> at + 1 : tables.holder);
+    tables.uploads = tables.uploads | (yes -> 1 << at : 0);
+    tables.ledger = MAX(tables.ledger, at + 1)
+}
+
+/* ledger_release(): a late record has nothing in its name */
+inline ledger_release(i)
+{
+    if
+    :: tables.closed != lane[i].closed -> lane_fenced(i)
+    :: else ->
+        if
+        :: tables.holder == lane[i].pos + 1 || IN_UPLOADS(lane[i].pos) ->
+            tables_change();
+            tables.holder = (tables.holder == lane[i].pos + 1
+                             -> 0 : tables.holder);
+            tables.uploads = tables.uploads & ~(1 << lane[i].pos)
+        :: else
+        fi;
+        lane[i].busy = released
+    fi
+}
+
 /* apply_batch() up to apply_send() */
 inline apply_judge(i)
 {
     verdict(i);
     if
+#ifndef NO_RELEASE
+    :: n == 1 && log[lane[i].pos].named -> ledger_release(i)
+#endif
+#ifndef NO_CLAIM_FIRST
+    :: n == 0 && log[lane[i].pos].named -> n = 0; ledger_write(i)
+#else
+    :: n == 0 && log[lane[i].pos].named && tables.holder != 0 &&
+       tables.holder != lane[i].pos + 1 -> n = 3; state_apply(i)
+#endif
 #ifndef NO_SEND_FIRST
     :: n == 1 ->
         sent = sent | (1 << lane[i].pos);
@@ -512,8 +607,17 @@ inline state_applied(i)
     fi;
     redis.watermark = MAX(redis.watermark, m);
     redis.next = lane[i].pos + 1;
+    redis.ledger = lane[i].ledger;
     lane[i].watermark = MAX(lane[i].watermark, m);
     lane_rest(i);
+#ifdef NO_CLAIM_FIRST
+    if
+    :: n == 0 && log[lane[i].pos].named ->
+        lane[i].busy = write_behind;
+        lane[i].what = lane[i].pos
+    :: else
+    fi;
+#endif
 #ifdef NO_SEND_FIRST
     if
     :: n == 1 -> lane[i].busy = late_behind; lane[i].what = lane[i].pos
@@ -618,6 +722,7 @@ inline close_commit(i)
 #ifndef NO_CLOSE_CAS
     :: tables.closed != lane[i].closed -> lane_fenced(i)
 #endif
+    :: FORGOTTEN(i) -> lane_fenced(i)
     :: else ->
         o = MAX((tables.count[KEY(m, 0)] > 0 -> tables.through[KEY(m, 0)]
                                              : 0),
@@ -681,10 +786,21 @@ end:
     :: d_step { FREE(i) && lane[i].next != NONE && !BELIEVES(i) ->
             lane_fenced(i) }                              /* lane_recheck() */
 #ifndef NO_RECHECK_PG
-    :: d_step { FREE(i) && tables.closed != lane[i].closed ->
+    :: d_step { FREE(i) && (tables.closed != lane[i].closed || FORGOTTEN(i)) ->
             lane_fenced(i) }
 #endif
     :: d_step { FREE(i) && lane[i].pos < tail -> apply_judge(i) }
+    :: d_step { lane[i].busy == written ->
+            n = lane[i].what; state_apply(i); n = 0 }
+    :: d_step { lane[i].busy == write_behind ->
+            yes = true;
+            ledger_written(lane[i].what);
+            yes = false;
+            lane_rest(i) }
+    :: d_step { lane[i].busy == released ->
+            sent = sent | (1 << lane[i].pos);
+            check_sent();
+            lane[i].busy = sent_on }
     :: d_step { lane[i].busy == sent_on -> n = 1; state_apply(i); n = 0 }
     :: d_step { lane[i].busy == late_behind ->
             sent = sent | (1 << lane[i].what);
@@ -821,10 +937,11 @@ end:
 }
 
 /* the scenarios' words */
-#define RECORD(w, f, s)                                                       \
+#define RECORD(w, f, s, d)                                                    \
     log[records].window = w + 1;                                              \
     log[records].file = f;                                                    \
     log[records].straggler = s;                                               \
+    log[records].named = d;                                                   \
     prompt = prompt && !s;                                                    \
     last = MAX(last, w + 1);                                                  \
     records++;

@@ -39,13 +39,20 @@ RULES = {
     "flush-guard":  "a flush compares closed_through",
     "fresh":        "a window that is opened begins empty",
     "send-first":   "late records are sent on before next moves past them",
+    "claim-first":  "a name is claimed before its record is applied",
+    "own-place":    "whose name is claimed already counts if the claim is its",
+    "claim-guard":  "a claim compares closed_through",
+    "release":      "a late record gives back what stands in its name",
+    "ledger-take":  "a state that knows a ledger PostgreSQL lost is dropped",
+    "ledger-guard": "claims and closes compare what the ledger held",
 }
 
 FAULTS = {"crash": "crashes", "steal": "steals", "flush": "flushes",
           "rollback": "rollbacks", "pgloss": "losses", "retry": "retries",
           "expire": "expiries"}
 
-# Windows, files; True marks a record that comes whenever it likes.
+# Windows, files; True marks a record that comes whenever it likes, "k" one of
+# those with a name, of which one counts.
 LOG = [(0, "a"), (1, "b"), (0, "a"), (2, "a")]
 SHORT = [(0, "a"), (0, "b"), (2, "a")]
 STRAGGLER = [(0, "a"), (0, "a", True), (1, "b")]
@@ -55,6 +62,9 @@ BEHIND = [(0, "a"), (2, "a"), (0, "a", True)]
 # Window 0 is due by the log at the third record; the others come meanwhile.
 BUSY = [(0, "a"), (0, "b"), (2, "a"), (2, "b")]
 BUSY_LATE = [(0, "a"), (0, "b"), (2, "a"), (0, "a", True)]
+
+NAMED = [(0, "a", False, "k"), (0, "a", False, "k"), (2, "a", False, "k")]
+NAMED_LATE = [(0, "a"), (0, "a", True, "k"), (2, "a", False, "k")]
 
 # The whole log is there and it is late: fewer states, for two lanes.
 THERE = dict(there=3, clock=4)
@@ -85,6 +95,10 @@ SCENARIOS = {
                                                                    there=2)),
     "a close under traffic and a zombie": (BUSY_LATE, dict(steal=1, there=3,
                                                            clock=4)),
+    "a name, a crash, a flushed Redis": (NAMED, dict(crash=1, flush=1)),
+    "a name and a zombie": (NAMED, dict(steal=1, **THERE)),
+    "a name and an older PostgreSQL": (NAMED, dict(pgloss=1)),
+    "a name that is late, and a zombie": (NAMED_LATE, dict(steal=1)),
 }
 
 WIDE = {
@@ -95,6 +109,8 @@ WIDE = {
     "a straggler, a zombie, a flushed Redis": (STRAGGLER, dict(steal=1,
                                                                flush=1)),
     "a straggler, a zombie, a crash": (STRAGGLER, dict(steal=1, crash=1)),
+    "a name, a zombie, an older PostgreSQL": (NAMED, dict(steal=1, pgloss=1,
+                                                          **THERE)),
     "a zombie, an older Redis, an older PostgreSQL": (
         SHORT, dict(steal=1, rollback=1, pgloss=1, **THERE)),
 }
@@ -124,6 +140,12 @@ NEEDED = {
     ("through",): "a crash and a flushed Redis",
     ("fresh",): "an older PostgreSQL",
     ("send-first",): "a straggler, a crash, a flushed Redis",
+    ("claim-first",): "a name, a crash, a flushed Redis",
+    ("own-place",): "a name, a crash, a flushed Redis",
+    ("claim-guard",): "a name that is late, and a zombie",
+    ("release",): "a name that is late, and a zombie",
+    ("ledger-take",): "a name and an older PostgreSQL",
+    ("ledger-guard",): "a name and an older PostgreSQL",
 }
 
 # Here nothing wrong is ever written: two truths drive the lane in circles.
@@ -134,8 +156,8 @@ def promela(name):
     """A scenario in lane.pml's words."""
     log, faults = EVERY[name]
     faults = dict(faults)
-    steps = ["RECORD(%d, %d, %d)" % (r[0], "ab".index(r[1]), len(r) > 2)
-             for r in log]
+    steps = ["RECORD(%d, %d, %d, %d)" % (r[0], "ab".index(r[1]),
+                                         True in r, "k" in r) for r in log]
     steps.append("tail = %d; clock = %d" % (faults.pop("there", 0),
                                             faults.pop("clock", 0) + 1))
     steps += ["%s = %d" % (FAULTS[f], n) for f, n in faults.items()]
