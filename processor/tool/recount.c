@@ -28,7 +28,18 @@
 
 static const char recount_sql_progress[] =
     "SELECT (extract(epoch FROM closed_through) * 1000)::bigint, next_offset,"
-    " window_ms, generation FROM sluice.progress WHERE " RECOUNT_KEY;
+    " window_ms, generation, lateness_ms FROM sluice.progress WHERE "
+    RECOUNT_KEY;
+
+/*
+ * Where the present generation begins: its first window behind the older
+ * one's rows, which were counted from another log, or in other windows.
+ */
+static const char recount_sql_generation[] =
+    "SELECT (extract(epoch FROM min(window_start)) * 1000)::bigint"
+    " FROM sluice.summary WHERE " RECOUNT_KEY " AND generation = $4::integer"
+    " AND window_start > (SELECT coalesce(max(window_start), '-infinity')"
+    " FROM sluice.summary WHERE " RECOUNT_KEY " AND generation < $4::integer)";
 
 /* The next window that has rows, and how far its close had read. */
 static const char recount_sql_window[] =
@@ -108,9 +119,40 @@ recount_progress(recount_t *r, err_t *err)
     r->closed_ms = strtoll(pg_value(r->pg, 0, 0), NULL, 10);
     r->closed_next = strtoll(pg_value(r->pg, 0, 1), NULL, 10);
     r->wc.size_ms = strtoll(pg_value(r->pg, 0, 2), NULL, 10);
-    r->wc.lateness_ms = r->conf->lateness_ms;
+    r->wc.lateness_ms = pg_value(r->pg, 0, 4) != NULL
+                        ? strtoll(pg_value(r->pg, 0, 4), NULL, 10)
+                        : r->conf->lateness_ms;
     (void) snprintf(r->generation, sizeof(r->generation), "%s",
                     pg_value(r->pg, 0, 3));
+    return RC_OK;
+}
+
+
+static rc_t
+recount_generation(recount_t *r, err_t *err)
+{
+    const char  *params[] = { r->conf->pipeline, r->conf->topic, r->partition,
+                              r->generation };
+    pg_result_t  result;
+    int64_t      begin = r->closed_ms + r->wc.size_ms;
+    rc_t         rc;
+
+    if (strcmp(r->generation, "0") == 0) {
+        return RC_OK;
+    }
+
+    rc = pg_exec(r->pg, recount_sql_generation, 4, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+    if (pg_value(r->pg, 0, 0) != NULL) {
+        begin = strtoll(pg_value(r->pg, 0, 0), NULL, 10);
+    }
+
+    if (begin > r->begin_ms) {
+        r->begin_ms = begin;
+        r->skipped++;
+    }
     return RC_OK;
 }
 
@@ -331,7 +373,10 @@ recount_partition(recount_t *r, int32_t partition, err_t *err)
     last_ms = r->to_ms < r->closed_ms ? r->to_ms : r->closed_ms;
     r->begin_ms = window_start(&r->wc, r->from_ms + r->wc.size_ms - 1);
 
-    rc = recount_begin(r, partition, err);
+    rc = recount_generation(r, err);
+    if (rc == RC_OK) {
+        rc = recount_begin(r, partition, err);
+    }
     if (rc == RC_OK && r->begin_ms <= last_ms) {
         rc = recount_windows(r, last_ms, err);
 

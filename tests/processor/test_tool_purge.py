@@ -256,6 +256,26 @@ def test_redis_keys_of_closed_windows_and_lost_partitions_go(
     r.delete(*kept, base + "0}:open")
 
 
+def test_the_keys_of_every_master_are_found(ini, place_of, postgres, dsn,
+                                            topic):
+    from stack.redis import Cluster
+    cluster = Cluster(os.path.join(place_of, "cluster"), replicas=0).start()
+    try:
+        commands = Commands(place_of, ini(
+            postgres=postgres.dsn_as("purger", dsn),
+            redis_address=cluster.addresses, redis_more="mode = cluster"))
+        gone = ["sluice:{%s/no-such-topic:%d}:open" % (topic, n)
+                for n in range(40)]
+        for key in gone:
+            cluster.master(key).client().set(key, "x")
+        assert len({cluster.master(k).port for k in gone}) == 3
+        answer = commands.run("purge")
+        assert (answer.code, answer.facts["redis_keys"]) == (0, 40), answer
+        assert not any(cluster.master(k).client().exists(k) for k in gone)
+    finally:
+        cluster.stop()
+
+
 def test_who_is_no_purger_is_told_so(ini, place_of, postgres, dsn, past):
     path = past.file(midnight(9), "a")
     writer = Commands(place_of, ini(postgres=postgres.dsn_as("writer", dsn)))

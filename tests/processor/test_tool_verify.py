@@ -101,6 +101,20 @@ def test_one_window_is_compared_alone(commands, counted):
     assert {r["window"] for r in answer.rows} == {label}
 
 
+def test_windows_of_an_older_generation_are_left_out(commands, counted):
+    """They were counted from another log, or in windows of another size."""
+    counted.query("UPDATE sluice.progress SET generation = 1")
+    for table in ("summary", "uploads"):
+        counted.query("UPDATE sluice.%s SET generation = 1 WHERE"
+                      " (partition, window_start) NOT IN (SELECT partition,"
+                      " min(window_start) FROM sluice.%s GROUP BY 1)"
+                      % (table, table))
+    counted.query("UPDATE sluice.first_seen SET generation = 1")
+    answer = commands.run("verify")
+    assert (answer.code, answer.rows) == (0, []), answer
+    assert answer.facts["logs_cut"] > 0
+
+
 def test_who_was_erased_is_no_mismatch(commands, counted, ini, postgres, dsn,
                                        place_of):
     purger = Commands(place_of, ini(postgres=postgres.dsn_as("purger", dsn)))
