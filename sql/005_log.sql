@@ -204,8 +204,5 @@ BEGIN
             integer, timestamptz, text, timestamptz, bigint, integer, integer,
             bigint) TO sluice_writer;
     END IF;
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sluice_reader') THEN
-        GRANT SELECT ON sluice.gaps TO sluice_reader;
-    END IF;
 END
 $$;

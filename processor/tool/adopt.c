@@ -32,6 +32,7 @@
 
 #define ADOPT_SAMPLES  24
 #define ADOPT_SEARCH   1000          /* records from a row's time on */
+#define ADOPT_TRIES    20            /* a window closes now and then */
 
 #define SQL_TIME(n)                                                           \
     "timestamptz 'epoch' + " n "::bigint * interval '1 millisecond'"
@@ -352,7 +353,7 @@ adopt_run(const tool_env_t *env, int argc, char **argv)
     site_t         site;
     print_t       *out;
     err_t          err = { "" };
-    int            done, any = 0;
+    int            done, tries, any = 0;
     rc_t           rc;
 
     if (adopt_read_args(&args, argc, argv) != 0) {
@@ -368,7 +369,12 @@ adopt_run(const tool_env_t *env, int argc, char **argv)
                     sizeof(columns) / sizeof(columns[0]), env->json);
 
     for (size_t i = 0; i < site.nids && rc == RC_OK; i++) {
-        rc = adopt_one(&site, &args, site.ids[i], out, &done, &err);
+        tries = ADOPT_TRIES;
+
+        do {
+            rc = adopt_one(&site, &args, site.ids[i], out, &done, &err);
+        } while (rc == RC_FENCED && --tries > 0);
+
         any |= rc == RC_OK && done;
     }
 

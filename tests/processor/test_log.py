@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 from stack.processor import binary
-from uploads import WINDOW_MS, now_ms, truth, window_of
+from test_lane_faults import Traffic
+from uploads import WINDOW_MS, dead, now_ms, truth, window_of
 
 
 def tool(processor, *arguments, status=0):
@@ -192,6 +193,22 @@ def test_a_copy_of_the_log_counts_nothing_twice(
             if k[1] >= start}
     assert {r.key: r.count for r in summary.rows()
             if r.window >= start} == want
+    assert summary.query("SELECT * FROM sluice.upload_mismatch") == []
+
+
+@pytest.mark.full
+def test_adopting_beside_a_lane_at_work_changes_no_count(
+        lane, uploads, settled, summary, kafka, topic):
+    """Nothing has to be stopped first: the older generation is fenced."""
+    p = lane()
+    with Traffic(uploads) as traffic:
+        for _ in range(3):
+            traffic.wait(100)
+            found = parts(tool(p, "adopt", "--force", "--as", "copy"))
+            assert {f["result"] for f in found.values()} == {"adopted"}
+    settled()
+    assert generation(summary) == 3
+    assert dead(kafka, topic + ".late") == []
     assert summary.query("SELECT * FROM sluice.upload_mismatch") == []
 
 
