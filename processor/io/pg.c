@@ -43,6 +43,7 @@ struct pg_s {
     const char      **sqls;        /* prepared on conn, by number */
     size_t            nsqls, cap;
     int               in_tx;
+    int64_t           deadline;    /* of what pg_start() sent */
 };
 
 
@@ -269,8 +270,53 @@ pg_flush(pg_t *pg, int64_t deadline, err_t *err)
 
 
 /*
+ * Take a result that is here; 1 when that was the end.  Of several the first
+ * failed one is kept, or the last.
+ */
+static int
+pg_take(pg_t *pg)
+{
+    PGresult  *r = PQgetResult(pg->conn);
+
+    if (r == NULL) {
+        return 1;
+    }
+
+    if (pg->result != NULL
+        && PQresultStatus(pg->result) == PGRES_FATAL_ERROR)
+    {
+        PQclear(r);
+        return 0;
+    }
+
+    pg_forget(pg);
+    pg->result = r;
+    return 0;
+}
+
+
+/* What the kept result means. */
+static rc_t
+pg_outcome(pg_t *pg, err_t *err)
+{
+    switch (PQresultStatus(pg->result)) {
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+        return RC_OK;
+    case PGRES_FATAL_ERROR:
+        return pg_refused(pg, err);
+    default:
+        (void) err_set(err, RC_RETRY, "postgres: unexpected answer %s",
+                       PQresStatus(PQresultStatus(pg->result)));
+        pg_drop(pg);
+        return RC_RETRY;
+    }
+}
+
+
+/*
  * After a PQsend…(), whose result is sent: wait for the answer and keep it in
- * pg->result.  Of several results the first failed one is kept, or the last.
+ * pg->result.
  */
 static rc_t
 pg_await(pg_t *pg, int sent, err_t *err)
@@ -299,32 +345,9 @@ pg_await(pg_t *pg, int sent, err_t *err)
             }
         }
 
-        PGresult  *r = PQgetResult(pg->conn);
-
-        if (r == NULL) {
-            break;
+        if (pg_take(pg)) {
+            return pg_outcome(pg, err);
         }
-        if (pg->result != NULL
-            && PQresultStatus(pg->result) == PGRES_FATAL_ERROR)
-        {
-            PQclear(r);
-            continue;
-        }
-        pg_forget(pg);
-        pg->result = r;
-    }
-
-    switch (PQresultStatus(pg->result)) {
-    case PGRES_COMMAND_OK:
-    case PGRES_TUPLES_OK:
-        return RC_OK;
-    case PGRES_FATAL_ERROR:
-        return pg_refused(pg, err);
-    default:
-        (void) err_set(err, RC_RETRY, "postgres: unexpected answer %s",
-                       PQresStatus(PQresultStatus(pg->result)));
-        pg_drop(pg);
-        return RC_RETRY;
     }
 }
 
@@ -483,9 +506,10 @@ pg_prepare(pg_t *pg, const char *sql, size_t nparams, char name[PG_NAME_MAX],
 }
 
 
-rc_t
-pg_exec(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
-    pg_result_t *result, err_t *err)
+/* Send a statement, prepared when this connection doesn't know it yet. */
+static rc_t
+pg_send(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
+    int *sent, err_t *err)
 {
     char  name[PG_NAME_MAX];
     rc_t  rc;
@@ -503,14 +527,83 @@ pg_exec(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
     }
 
     pg_forget(pg);
-    rc = pg_await(pg, PQsendQueryPrepared(pg->conn, name, (int) nparams,
-                                          params, NULL, NULL, 0), err);
+    *sent = PQsendQueryPrepared(pg->conn, name, (int) nparams, params, NULL,
+                                NULL, 0);
+    return RC_OK;
+}
+
+
+static void
+pg_count(const pg_t *pg, pg_result_t *result)
+{
+    result->rows = (size_t) PQntuples(pg->result);
+    result->cols = (size_t) PQnfields(pg->result);
+    result->affected = strtoull(PQcmdTuples(pg->result), NULL, 10);
+}
+
+
+rc_t
+pg_exec(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
+    pg_result_t *result, err_t *err)
+{
+    int   sent;
+    rc_t  rc;
+
+    rc = pg_send(pg, sql, nparams, params, &sent, err);
+    if (rc == RC_OK) {
+        rc = pg_await(pg, sent, err);
+    }
     if (rc == RC_OK && result != NULL) {
-        result->rows = (size_t) PQntuples(pg->result);
-        result->cols = (size_t) PQnfields(pg->result);
-        result->affected = strtoull(PQcmdTuples(pg->result), NULL, 10);
+        pg_count(pg, result);
     }
     return rc;
+}
+
+
+rc_t
+pg_start(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
+    int64_t timeout_ms, err_t *err)
+{
+    int   sent;
+    rc_t  rc;
+
+    rc = pg_send(pg, sql, nparams, params, &sent, err);
+    if (rc == RC_OK && (!sent || PQflush(pg->conn) < 0)) {
+        rc = pg_fail(pg, err);
+    }
+    pg->deadline = pg_now_ms() + timeout_ms;
+    return rc;
+}
+
+
+rc_t
+pg_finish(pg_t *pg, int *done, pg_result_t *result, err_t *err)
+{
+    *done = 0;
+
+    if (!PQconsumeInput(pg->conn) || PQflush(pg->conn) < 0) {
+        return pg_fail(pg, err);
+    }
+
+    while (!PQisBusy(pg->conn)) {
+        if (pg_take(pg)) {
+            rc_t  rc = pg_outcome(pg, err);
+
+            if (rc == RC_OK) {
+                pg_count(pg, result);
+                *done = 1;
+            }
+            return rc;
+        }
+    }
+
+    if (pg_now_ms() < pg->deadline) {
+        return RC_OK;
+    }
+
+    (void) err_set(err, RC_RETRY, "postgres: no answer in time");
+    pg_drop(pg);
+    return RC_RETRY;
 }
 
 
@@ -591,70 +684,4 @@ pg_disconnect(pg_t *pg)
     pg_forget(pg);
     pg_drop(pg);
     pg->in_tx = 0;
-}
-
-
-static void
-pg_array_put(pg_array_t *a, const char *s, size_t len)
-{
-    if (a->len + len > a->cap) {
-        a->cap = (a->len + len) * 2 + 256;
-        a->text = mem_grow(a->text, a->cap, 1);
-    }
-    memcpy(a->text + a->len, s, len);
-    a->len += len;
-}
-
-
-void
-pg_array_reset(pg_array_t *a)
-{
-    a->len = 0;
-}
-
-
-void
-pg_array_str(pg_array_t *a, const char *s, size_t len)
-{
-    pg_array_put(a, a->len == 0 ? "{\"" : ",\"", 2);
-
-    for (size_t from = 0, i = 0; i <= len; i++) {
-        if (i == len) {
-            pg_array_put(a, s + from, i - from);
-        } else if (s[i] == '"' || s[i] == '\\') {
-            pg_array_put(a, s + from, i - from);
-            pg_array_put(a, "\\", 1);
-            from = i;
-        }
-    }
-
-    pg_array_put(a, "\"", 1);
-}
-
-
-void
-pg_array_int(pg_array_t *a, int64_t n)
-{
-    char  text[24];
-    int   len = snprintf(text, sizeof(text), "%c%" PRId64,
-                         a->len == 0 ? '{' : ',', n);
-
-    pg_array_put(a, text, (size_t) len);
-}
-
-
-const char *
-pg_array_end(pg_array_t *a)
-{
-    pg_array_put(a, a->len == 0 ? "{}" : "}", a->len == 0 ? 3 : 2);
-    a->len--;                                      /* the NUL stays behind */
-    return a->text;
-}
-
-
-void
-pg_array_free(pg_array_t *a)
-{
-    free(a->text);
-    memset(a, 0, sizeof(*a));
 }

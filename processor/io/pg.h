@@ -49,6 +49,16 @@ rc_t pg_exec(pg_t *pg, const char *sql, size_t nparams,
 const char *pg_value(const pg_t *pg, size_t row, size_t col);  /* NULL: null */
 
 /*
+ * The same without waiting: start sends, finish looks whether the answer is
+ * here (*done), until then nothing else may be asked.  After more than
+ * timeout_ms it is RC_RETRY and the connection is given up; the server's own
+ * bound is the caller's.
+ */
+rc_t pg_start(pg_t *pg, const char *sql, size_t nparams,
+    const char *const *params, int64_t timeout_ms, err_t *err);
+rc_t pg_finish(pg_t *pg, int *done, pg_result_t *result, err_t *err);
+
+/*
  * A transaction: begin, any number of pg_exec, commit or rollback.  A failed
  * commit whose outcome is unknown is RC_RETRY; callers are idempotent.
  * Either commit or rollback ends it, whatever they return; rollback never

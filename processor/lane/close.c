@@ -33,7 +33,7 @@
 
 #define CLOSE_ASK_MS   250           /* how often the leader is asked */
 #define CLOSE_AT_ONCE  5000          /* rows of closes in one turn */
-#define CLOSE_PAGES    4             /* of a larger one, in one turn */
+#define CLOSE_LOOK_MS  5             /* how often a statement is looked at */
 
 
 static int
@@ -75,23 +75,20 @@ close_page(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
 }
 
 
-/* The rows of the pages to come, until there are none or it is enough. */
+/* The pages to come, as many as one statement takes. */
 static rc_t
-close_go_on(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
+close_read(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
     closing_t *c, err_t *err)
 {
-    int   pages = close_is_large(c->size) ? CLOSE_PAGES : INT32_MAX;
-    rc_t  rc = RC_OK;
+    rc_t rc = RC_OK;
 
-    while (rc == RC_OK && !close_is_read(win) && pages-- > 0) {
+    while (rc == RC_OK && !close_is_read(win)
+           && rows_waiting(rows) < ROWS_STATEMENT)
+    {
         rc = close_page(l, p, win, rows, c, err);
-
-        if (rc == RC_OK && rows_waiting(rows) >= ROWS_STATEMENT) {
-            rc = rows_write_final(rows, l, p, c, err);
-        }
     }
 
-    return rc == RC_OK ? rows_write_final(rows, l, p, c, err) : rc;
+    return rc;
 }
 
 
@@ -216,7 +213,7 @@ close_begin_large(links_t *l, partition_t *p, lane_window_t *win,
     rc = rows_close_begin(l, p, &l->closing, 0, err);
 
     if (rc == RC_OK) {
-        rc = rows_write_final(rows, l, p, &l->closing, err);
+        rc = rows_start_final(rows, l, p, &l->closing, err);
     }
 
     if (rc != RC_OK) {
@@ -267,8 +264,12 @@ close_begin(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
     c->pg = l->pg;
     rc = rows_close_begin(l, p, c, 1, err);
 
-    if (rc == RC_OK) {
-        rc = close_go_on(l, p, win, rows, c, err);
+    while (rc == RC_OK && (rows_waiting(rows) > 0 || !close_is_read(win))) {
+        rc = close_read(l, p, win, rows, c, err);
+
+        if (rc == RC_OK) {
+            rc = rows_write_final(rows, l, p, c, err);
+        }
     }
 
     if (rc == RC_OK) {
@@ -283,27 +284,47 @@ close_begin(links_t *l, partition_t *p, lane_window_t *win, rows_t *rows,
 }
 
 
-/* Another turn of the large close that is under way for p. */
+/*
+ * Another turn of the large close that is under way for p.  PostgreSQL works
+ * while the lane does other things.
+ */
 static rc_t
 close_turn(links_t *l, partition_t *p, rows_t *rows, err_t *err)
 {
     closing_t      *c = &l->closing;
     lane_window_t  *win = &p->windows[0];
+    int             done;
     rc_t            rc;
 
     assert(win->closing && win->start_ms == c->start_ms);
+
+    rc = rows_finish_final(l, c, &done, err);
+
+    if (rc == RC_OK && !done) {
+        p->work_in_ms = CLOSE_LOOK_MS;
+        return RC_OK;
+    }
+
     rows_reset(rows);
 
-    rc = close_go_on(l, p, win, rows, c, err);
-
     if (rc == RC_OK && !close_is_read(win)) {
-        return RC_OK;
+        rc = close_read(l, p, win, rows, c, err);
+
+        if (rc == RC_OK) {
+            rc = rows_start_final(rows, l, p, c, err);
+        }
+
+        if (rc == RC_OK) {
+            p->work_in_ms = CLOSE_LOOK_MS;
+            return RC_OK;
+        }
     }
 
     if (rc == RC_OK) {
         rc = close_end(l, p, win, c, err);
     }
 
+    p->work_in_ms = 0;
     close_abandon(l, p);
 
     return rc;
@@ -399,7 +420,7 @@ close_due(links_t *l, partition_t *p, rows_t *rows, int64_t wall_ms,
     int             idle = 0;
     rc_t            rc;
 
-    p->hurry = 0;
+    p->work_in_ms = -1;
 
     if (l->closing.p == p && l->closing.next != PARTITION_NONE
         && l->closing.next != p->next)
@@ -408,7 +429,6 @@ close_due(links_t *l, partition_t *p, rows_t *rows, int64_t wall_ms,
     }
 
     if (l->closing.p == p) {
-        p->hurry = 1;
         return close_turn(l, p, rows, err);
     }
 
@@ -424,14 +444,14 @@ close_due(links_t *l, partition_t *p, rows_t *rows, int64_t wall_ms,
         rc = close_begin(l, p, win, rows, &c, err);
 
         if (rc != RC_OK || p->closed_ms != c.start_ms) {
-            p->hurry = l->closing.p == p;
+            p->work_in_ms = l->closing.p == p ? CLOSE_LOOK_MS : -1;
             return rc;                           /* goes on later, or waits */
         }
 
         nrows += c.size;
     }
 
-    p->hurry = 1;
+    p->work_in_ms = 0;
 
     return RC_OK;
 }

@@ -10,7 +10,7 @@
 
 /*
  * Close the windows that are due, oldest first; one call does a bounded part,
- * and sets p->hurry when there is more.  wall_ms is the clock, for partitions
+ * and sets p->work_in_ms when there is more.  wall_ms is the clock, for partitions
  * where nothing comes any more; now_ms the monotonic one.
  *
  * RC_OK also when nothing was due.  RC_FENCED and RC_RETRY: nothing was

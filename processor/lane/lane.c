@@ -589,8 +589,14 @@ lane_wait(const lane_t *lane)
             wait = p->retry_at_ms - now;
         }
 
-        if (p->state == PARTITION_ACTIVE
-            && (p->hurry || (p->flush_at_ms <= now && partition_is_dirty(p))))
+        if (p->state == PARTITION_ACTIVE && p->work_in_ms >= 0
+            && p->work_in_ms < wait)
+        {
+            wait = p->work_in_ms;
+        }
+
+        if (p->state == PARTITION_ACTIVE && p->flush_at_ms <= now
+            && partition_is_dirty(p))
         {
             wait = 0;
         }

@@ -92,7 +92,7 @@ partition_reset(partition_t *p)
     p->watermark_ms = WINDOW_NONE;
     p->close_from = 0;
     p->flushing = 0;
-    p->hurry = 0;
+    p->work_in_ms = -1;
     p->state = PARTITION_TAKING;
 }
 

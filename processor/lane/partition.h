@@ -101,7 +101,7 @@ struct partition_s {
     int64_t            close_from;   /* no close while next is below it */
     int                broken;       /* Redis lost a part: drop the rest */
     int                flushing;     /* a flush has begun */
-    int                hurry;        /* it has work that need not wait */
+    int                work_in_ms;   /* work of its own; -1: none */
 
     int64_t            committed;
     int64_t            flush_at_ms;  /* these: monotonic clock */

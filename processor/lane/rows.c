@@ -19,20 +19,9 @@
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/breaks.h"
-#include "lane/rows.h"
+#include "lane/rows_local.h"
 
 #define DAY_MS  (24 * 3600 * (int64_t) 1000)
-
-/* A time from milliseconds, NULL from NULL; exact, unlike to_timestamp(). */
-#define SQL_TIME(n)                                                           \
-    "timestamptz 'epoch' + " n "::bigint * interval '1 millisecond'"
-
-#define SQL_KEY                                                               \
-    "pipeline = $1::text AND topic = $2::text AND partition = $3::integer"
-
-#define SQL_IS_MINE                                                           \
-    SQL_KEY " AND closed_through IS NOT DISTINCT FROM " SQL_TIME("$4")        \
-    " AND generation = $5::integer"
 
 /* $4 closed, $5 generation, $6 window, $7 through, then arrays. */
 #define SQL_INSERT(final)                                                     \
@@ -99,29 +88,6 @@ static const char rows_sql_progress_read[] =
 static const char rows_sql_check[] =
     "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
     " AND ledger_next >= $6::bigint";
-
-static const char rows_sql_lock[] =
-    "SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
-    " AND ledger_next >= $6::bigint FOR UPDATE";
-
-/* Statements of their own: one that waits for a lock sees what was there
- * before it waited. */
-static const char rows_sql_close_known[] =
-    "SELECT max(through_offset) FROM sluice.summary WHERE " SQL_KEY
-    " AND generation = $5::integer AND window_start = " SQL_TIME("$4");
-
-static const char rows_sql_close_final[] =
-    "SELECT count(*) FROM sluice.summary WHERE " SQL_KEY
-    " AND generation = $5::integer AND window_start = " SQL_TIME("$4") " AND final";
-
-/* With Redis behind, a close may see less of the log than the one before it;
- * next_offset still tells what was sent on already. */
-static const char rows_sql_close_end[] =
-    "UPDATE sluice.progress SET closed_through = " SQL_TIME("$6") ","
-    " next_offset = greatest(next_offset, $7::bigint),"
-    " last_id = CASE WHEN next_offset > $7::bigint THEN last_id ELSE $8::text"
-    " END, low_offset = $9::bigint, updated_at = now()"
-    " WHERE " SQL_IS_MINE;
 
 static const char rows_sql_lateness[] =
     "UPDATE sluice.progress SET lateness_ms = $6::integer WHERE " SQL_IS_MINE;
@@ -272,8 +238,7 @@ rows_add(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
 }
 
 
-/* The text of a time, or NULL: SQL's NULL. */
-static const char *
+const char *
 rows_time(int64_t ms, char text[24])
 {
     if (ms == WINDOW_NONE) {
@@ -286,9 +251,7 @@ rows_time(int64_t ms, char text[24])
 }
 
 
-/* Whatever PostgreSQL has against it, waiting and trying again is all a lane
- * can do: it checked the rows before it counted them. */
-static rc_t
+rc_t
 rows_exec_on(pg_t *pg, links_t *l, const char *sql, size_t n,
     const char *const *params, pg_result_t *result, err_t *err)
 {
@@ -311,7 +274,23 @@ rows_exec(links_t *l, const char *sql, size_t n, const char *const *params,
 }
 
 
-/* written: how many rows are as they were given now. */
+/* What an insert of ours answers; written: rows that are as given now. */
+static rc_t
+rows_inserted(const pg_t *pg, const pg_result_t *result, size_t *written,
+    err_t *err)
+{
+    if (result->rows != 1 || strcmp(pg_value(pg, 0, 0), "1") != 0) {
+        return err_set(err, RC_FENCED, "closed_through has moved");
+    }
+
+    *written = strtoul(pg_value(pg, 0, 1), NULL, 10);
+    metrics_add(METRIC_ROWS, 0, (int64_t) *written);
+
+    return RC_OK;
+}
+
+
+/* Those that wait, into PostgreSQL; with written NULL without waiting. */
 static rc_t
 rows_insert(rows_t *rows, pg_t *pg, links_t *l, partition_t *p,
     const char *sql, int64_t start_ms, size_t *written, err_t *err)
@@ -325,31 +304,21 @@ rows_insert(rows_t *rows, pg_t *pg, links_t *l, partition_t *p,
     pg_result_t  result;
     rc_t         rc;
 
-    *written = 0;
-
-    if (rows->n == 0) {
-        return RC_OK;
-    }
-
     for (int i = 0; i < ROWS_COLUMNS; i++) {
         params[7 + i] = pg_array_end(&rows->columns[i]);
+    }
+
+    if (written == NULL) {
+        rc = pg_start(pg, sql, 7 + ROWS_COLUMNS, params, ROWS_CLOSE_MS, err);
+        rows_reset(rows);
+
+        return rc == RC_OK ? RC_OK : RC_RETRY;
     }
 
     rc = rows_exec_on(pg, l, sql, 7 + ROWS_COLUMNS, params, &result, err);
     rows_reset(rows);
 
-    if (rc != RC_OK) {
-        return rc;
-    }
-
-    if (result.rows != 1 || strcmp(pg_value(pg, 0, 0), "1") != 0) {
-        return err_set(err, RC_FENCED, "closed_through has moved");
-    }
-
-    *written = strtoul(pg_value(pg, 0, 1), NULL, 10);
-    metrics_add(METRIC_ROWS, 0, (int64_t) *written);
-
-    return RC_OK;
+    return rc == RC_OK ? rows_inserted(pg, &result, written, err) : rc;
 }
 
 
@@ -359,8 +328,19 @@ rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
 {
     size_t written;
 
+    if (rows->n == 0) {
+        return RC_OK;
+    }
+
     return rows_insert(rows, l->pg, l, p, rows_sql_write, start_ms, &written,
                        err);
+}
+
+
+static const char *
+rows_final_sql(const closing_t *c)
+{
+    return c->next == PARTITION_NONE ? rows_sql_final : rows_sql_final_idle;
 }
 
 
@@ -368,11 +348,47 @@ rc_t
 rows_write_final(rows_t *rows, links_t *l, partition_t *p, closing_t *c,
     err_t *err)
 {
-    size_t  written;
-    rc_t    rc = rows_insert(rows, c->pg, l, p, c->next == PARTITION_NONE
-                             ? rows_sql_final : rows_sql_final_idle,
-                             c->start_ms, &written, err);
+    size_t  written = 0;
+    rc_t    rc;
 
+    if (rows->n == 0) {
+        return RC_OK;
+    }
+
+    rc = rows_insert(rows, c->pg, l, p, rows_final_sql(c), c->start_ms,
+                     &written, err);
+    c->written += written;
+
+    return rc;
+}
+
+
+rc_t
+rows_start_final(rows_t *rows, links_t *l, partition_t *p,
+    const closing_t *c, err_t *err)
+{
+    return rows_insert(rows, c->pg, l, p, rows_final_sql(c), c->start_ms,
+                       NULL, err);
+}
+
+
+rc_t
+rows_finish_final(links_t *l, closing_t *c, int *done, err_t *err)
+{
+    pg_result_t  result;
+    size_t       written = 0;
+    rc_t         rc = pg_finish(c->pg, done, &result, err);
+
+    if (rc != RC_OK) {
+        rows_forget_days(l);
+        return RC_RETRY;
+    }
+
+    if (!*done) {
+        return RC_OK;
+    }
+
+    rc = rows_inserted(c->pg, &result, &written, err);
     c->written += written;
 
     return rc;
@@ -462,7 +478,7 @@ rows_progress(links_t *l, partition_t *p, rows_progress_t *progress,
 }
 
 
-static rc_t
+rc_t
 rows_is_mine(pg_t *pg, links_t *l, partition_t *p, const char *sql,
     err_t *err)
 {
@@ -526,91 +542,6 @@ rc_t
 rows_check(links_t *l, partition_t *p, err_t *err)
 {
     return rows_is_mine(l->pg, l, p, rows_sql_check, err);
-}
-
-
-rc_t
-rows_close_begin(links_t *l, partition_t *p, const closing_t *c, int lock,
-    err_t *err)
-{
-    rc_t rc = pg_begin(c->pg, err);
-
-    if (rc != RC_OK) {
-        return RC_RETRY;
-    }
-
-    return rows_is_mine(c->pg, l, p, lock ? rows_sql_lock : rows_sql_check,
-                        err);
-}
-
-
-static rc_t
-rows_close_ask(links_t *l, partition_t *p, const closing_t *c,
-    const char *sql, int64_t *answer, err_t *err)
-{
-    char         start[24];
-    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(c->start_ms, start),
-                              p->generation_text };
-    pg_result_t  result;
-    rc_t         rc;
-
-    rc = rows_exec_on(c->pg, l, sql, 5, params, &result, err);
-
-    if (rc == RC_OK) {
-        const char *text = pg_value(c->pg, 0, 0);
-
-        *answer = text == NULL ? 0 : strtoll(text, NULL, 10);
-    }
-
-    return rc;
-}
-
-
-rc_t
-rows_close_known(links_t *l, partition_t *p, const closing_t *c,
-    int64_t *known, err_t *err)
-{
-    return rows_close_ask(l, p, c, rows_sql_close_known, known, err);
-}
-
-
-rc_t
-rows_close_final(links_t *l, partition_t *p, const closing_t *c,
-    int64_t *final, err_t *err)
-{
-    return rows_close_ask(l, p, c, rows_sql_close_final, final, err);
-}
-
-
-rc_t
-rows_close_end(links_t *l, partition_t *p, const closing_t *c, err_t *err)
-{
-    char         closed[24], start[24], next[24], low[24];
-    const char  *params[] = { l->conf->pipeline, l->conf->topic, p->id_text,
-                              rows_time(p->closed_ms, closed),
-                              p->generation_text,
-                              rows_time(c->start_ms, start),
-                              rows_time(p->next, next), p->last,
-                              rows_time(partition_low_after(p, c->start_ms),
-                                        low) };
-    pg_result_t  result;
-    rc_t         rc;
-
-    rc = rows_exec_on(c->pg, l, rows_sql_close_end, 9, params, &result, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-
-    return result.affected == 1 ? RC_OK
-           : err_set(err, RC_FENCED, "closed_through has moved");
-}
-
-
-rc_t
-rows_close_commit(const closing_t *c, err_t *err)
-{
-    return pg_commit(c->pg, err) == RC_OK ? RC_OK : RC_RETRY;
 }
 
 

@@ -5,7 +5,7 @@
  * are one statement, sorted by key so that two lanes can't deadlock.
  *
  * unnest() of arrays, and not COPY into a temporary table: for 2,000 rows that
- * takes 7 to 9 % less CPU, but four round trips for one and a table for each
+ * takes 3 to 9 % less CPU, but four round trips for one and a table for each
  * session.  Rows one by one in a pipeline take twice as much as either
  * (docs/performance.md).
  */
@@ -43,9 +43,15 @@ void rows_reset(rows_t *rows);       /* none waits */
 rc_t rows_write(rows_t *rows, links_t *l, partition_t *p, int64_t start_ms,
     err_t *err);
 
-/* The same as final rows, in the transaction of c, whose written it counts. */
+/*
+ * The same as final rows, in the transaction of c, whose written it counts.
+ * start does not wait: finish tells when it is done.
+ */
 rc_t rows_write_final(rows_t *rows, links_t *l, partition_t *p, closing_t *c,
     err_t *err);
+rc_t rows_start_final(rows_t *rows, links_t *l, partition_t *p,
+    const closing_t *c, err_t *err);
+rc_t rows_finish_final(links_t *l, closing_t *c, int *done, err_t *err);
 
 /*
  * Makes sure that rows of this window have a table to go to.  Cheap for the
@@ -89,7 +95,8 @@ rc_t rows_check(links_t *l, partition_t *p, err_t *err);
 
 /*
  * A close's transaction, on c->pg: begin refuses (RC_FENCED) when progress has
- * moved, and locks it with `lock`, so that no other lane does the same work.
+ * moved, and locks it with `lock`, so that no other lane does the same work;
+ * without, statements may take longer, as start does not wait for them.
  * end moves progress to the window, and next_offset to p->next with the id
  * before it and the low water, which holds off all who would write rows of the
  * window; commit has an unknown outcome when it is RC_RETRY.

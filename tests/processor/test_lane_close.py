@@ -167,6 +167,28 @@ def test_a_large_window_of_an_idle_partition_closes_of_one_next(
     assert through in ([(1,)], [(2,)])
 
 
+def test_a_large_close_that_is_held_up_holds_up_nobody_else(
+        large, uploads, summary, dsn, until):
+    """Somebody has a lock on one of the window's rows."""
+    import psycopg2
+    window = large(20000)
+    holder = psycopg2.connect(dsn)
+    with holder.cursor() as c:
+        c.execute("SELECT FROM sluice.summary WHERE partition = 0 FOR UPDATE")
+        assert c.rowcount == 1
+        window.p.start()
+        window.p.wait_log("step=close err=", 60)
+        for i in range(20):
+            uploads.send("file %d" % i, partition=1)
+        uploads.flush()
+        until(lambda: sum(r.partition == 1 for r in summary.rows()) == 20)
+        assert not window.closed()[0]
+    holder.rollback()
+    holder.close()
+    window.p.wait_log("msg=closed", 120)
+    window.check()
+
+
 @pytest.mark.full
 def test_a_window_of_a_million_closes_and_redis_never_waits(
         large, uploads, kafka, topic, summary, until, ground):
