@@ -227,9 +227,13 @@ erase_partition(erase_t *e, int32_t partition, err_t *err)
                                err);
     }
 
-    next = next > first ? next : first;
-    if (rc != RC_OK || next >= end) {
+    if (rc != RC_OK) {
         return rc;
+    }
+
+    next = next > first ? next : first;
+    if (next >= end) {
+        return RC_OK;
     }
 
     rc = erase_unseen(e, partition, next, end, &unseen, err);
