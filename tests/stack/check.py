@@ -22,12 +22,13 @@ from . import kafka, place
 LOGS = os.path.join(place.ROOT, "build", "check")
 FUZZ_SECONDS = 60
 PYTEST_MINUTES = {False: 20, True: 70}
-# Two runs beside each other, each with services of its own: tests wait more
-# than they work.
+# Runs beside each other, each with services of its own: tests wait more than
+# they work.
 FOLDERS = {
     "pytest module": ("module",),
-    "pytest others": ("parser", "bench", "soak", "model", "processor",
-                      "faults", "e2e", "ansible"),
+    "pytest processor": ("processor",),
+    "pytest others": ("parser", "bench", "soak", "model", "faults", "e2e",
+                      "ansible"),
 }
 
 
