@@ -155,6 +155,48 @@ def test_a_day_is_a_utc_day(db):
                    "IS NOT NULL") == [(True,)]
 
 
+def test_a_day_has_a_table_of_uploads_too(db):
+    """Also where summary had its own before there was one of uploads."""
+    day = "uploads_%s" % NOON.strftime("%Y%m%d")
+    run(db, "DROP TABLE sluice." + day)
+    run(db, "SELECT sluice.ensure_day(%s)", (NOON,))
+    run(db, "INSERT INTO sluice.uploads VALUES ('p', 'id', 't', 0, 0, 7, 'c',"
+            " 'n', %s, %s, 1, 'x/y', %s)", ("0" * 64, NOON, NOON))
+    assert run(db, "SELECT count(*) FROM sluice." + day) == [(1,)]
+
+
+def test_a_reader_sees_uploads_without_their_place(dsn, db):
+    run(db, "INSERT INTO sluice.uploads VALUES ('p', 'id', 't', 0, 0, 7, 'c',"
+            " 'n', %s, %s, 1, 'x/y', %s)", ("0" * 64, NOON, NOON))
+    reader = connect(dsn, "sluice_reader")
+    c = reader.cursor()
+    c.execute("SELECT * FROM sluice.upload_history")
+    assert [d[0] for d in c.description] == [
+        "pipeline", "id", "customer", "name", "sha256", "type", "size",
+        "window_start", "time"]
+    assert len(c.fetchall()) == 1
+    for table in "uploads", "first_seen":
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            run(reader, "SELECT * FROM sluice." + table)
+    reader.close()
+
+
+def test_a_count_without_its_uploads_is_a_mismatch(db):
+    insert(db, count=2, final=True)
+    run(db, "INSERT INTO sluice.progress (pipeline, topic, partition,"
+            " closed_through, window_ms, next_offset)"
+            " VALUES ('main', 'uploads', 0, %s, 30000, 9)", (NOON,))
+    found = "SELECT count, uploads FROM sluice.upload_mismatch"
+    assert run(db, found) == [(2, 0)]
+    for at in 5, 6, 7:
+        run(db, "INSERT INTO sluice.uploads VALUES ('main', 'id', 'uploads',"
+                " 0, 0, %s, '', 'n', %s, %s, 1, 'x/y', %s)",
+            (at, "0" * 64, NOON, NOON))
+        if at == 6:
+            assert run(db, found) == []
+    assert run(db, found) == [(2, 3)]
+
+
 def test_many_may_make_the_same_day(dsn):
     def make(n):
         c = connect(dsn)
