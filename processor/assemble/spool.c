@@ -33,7 +33,8 @@
 #define SPOOL_LOCK      ".lock"
 #define SPOOL_BEGIN     "lane-"        /* of our directories' names */
 #define SPOOL_NAME_MAX  40
-#define SPOOL_AGAIN_MS  60000          /* a full disk: more is tried then */
+#define SPOOL_AGAIN_MS  1000           /* a full disk: more is tried then, */
+#define SPOOL_MOST_MS   60000          /* and after each time later */
 
 struct spool_s {
     char      *path;                   /* of the spool */
@@ -43,6 +44,8 @@ struct spool_s {
     uint64_t   quota;
     uint64_t   limit;
     int64_t    limited_at_ms;
+    int64_t    again_ms;               /* from then on; 0: not full lately */
+    uint64_t   full;                   /* what was in it then */
     uint64_t   used;
     uint64_t   count;
 };
@@ -242,15 +245,28 @@ spool_used(const spool_t *sp)
 }
 
 
+/*
+ * The disk was full before the quota was.  Often that passes soon; where it
+ * doesn't, each try may cost the pieces of a file that are read again.
+ */
+static void
+spool_limited(spool_t *sp, int64_t now_ms)
+{
+    sp->limit = sp->used;
+    sp->full = sp->used;
+    sp->limited_at_ms = now_ms;
+    sp->again_ms = sp->again_ms == 0 ? SPOOL_AGAIN_MS : 2 * sp->again_ms;
+
+    if (sp->again_ms > SPOOL_MOST_MS) {
+        sp->again_ms = SPOOL_MOST_MS;
+    }
+}
+
+
 uint64_t
 spool_limit(spool_t *sp, int64_t now_ms)
 {
-    if (sp->limit < sp->quota && now_ms - sp->limited_at_ms >= SPOOL_AGAIN_MS)
-    {
-        sp->limited_at_ms = now_ms;
-        sp->limit += sp->quota / 8 + 1;
-    }
-    if (sp->limit > sp->quota) {
+    if (now_ms - sp->limited_at_ms >= sp->again_ms) {
         sp->limit = sp->quota;
     }
     return sp->limit;
@@ -300,8 +316,7 @@ spool_write(spool_t *sp, uint64_t file, uint64_t size, const void *data,
             if (n == 0 || errno == ENOSPC || errno == EDQUOT
                 || errno == EFBIG)
             {
-                sp->limit = sp->used;
-                sp->limited_at_ms = now_ms;
+                spool_limited(sp, now_ms);
             }
             rc = spool_errno(sp->path, "write", err);
             break;
@@ -313,6 +328,7 @@ spool_write(spool_t *sp, uint64_t file, uint64_t size, const void *data,
 
     if (rc == RC_OK) {
         sp->used += len;
+        sp->again_ms = sp->used > sp->full ? 0 : sp->again_ms;
     } else if (size == 0) {
         (void) unlinkat(sp->dir, name, 0);
     }
