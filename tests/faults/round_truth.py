@@ -227,7 +227,8 @@ def check_records(log, clients):
                   "a reference to nothing: %r" % r)
             value = log.whole[r.headers["ce_id"]][0]
         digest = hashlib.sha256(value).hexdigest()
-        claim(size(r) == len(value) and digest == r.headers["ce_sha256"] == r.key.decode()
+        claim(size(r) == len(value)
+              and digest == r.headers["ce_sha256"] == r.key.decode()
               == sent.sha256, "%r is not what was sent" % r)
         claim(log.customer(r) == sent.customer
               and r.headers.get("ce_idempotencykey") == sent.key,
