@@ -31,6 +31,8 @@
 
 #define ASSEMBLE_SLICE      ((size_t) 1024 * 1024)     /* as finish.c's */
 #define ASSEMBLE_COMMIT_MS  5000             /* at revoke */
+#define ASSEMBLE_HURRY_MS   10000            /* after one that couldn't */
+#define ASSEMBLE_OFTEN_MS   500              /* between two commits */
 #define ASSEMBLE_NOTE       "next="
 #define ASSEMBLE_NOTE_MAX   40
 
@@ -204,12 +206,13 @@ assemble_note(const parts_t *ps, char note[ASSEMBLE_NOTE_MAX])
 
 
 static void
-assemble_commit(assemble_t *a, parts_t *ps)
+assemble_commit(assemble_t *a, parts_t *ps, int64_t now)
 {
     int64_t  low = parts_low_water(ps);
     char     note[ASSEMBLE_NOTE_MAX];
 
-    if (low > ps->committed) {
+    if (low > ps->committed && now >= ps->commit_at_ms) {
+        ps->commit_at_ms = now + ASSEMBLE_OFTEN_MS;
         assemble_note(ps, note);
         kafka_commit_note(a->kafka, ps->id, low, note);
         ps->committed = low;
@@ -279,7 +282,7 @@ assemble_serve(assemble_t *a, parts_t *ps)
 
     assemble_again(a, ps);
     collect_expire(a, ps, now);
-    assemble_commit(a, ps);
+    assemble_commit(a, ps, now);
 }
 
 
@@ -362,7 +365,9 @@ assemble_revoked(void *ctx, int32_t partition, int lost)
         return;
     }
 
-    if (!lost && ps->state != PARTS_TAKING) {
+    if (!lost && ps->state != PARTS_TAKING
+        && assemble_now() >= a->hurry_until_ms)
+    {
         assemble_note(ps, note);
         if (kafka_commit_note_wait(a->kafka, partition, parts_low_water(ps),
                                    note, ASSEMBLE_COMMIT_MS, &err) != RC_OK)
@@ -371,6 +376,7 @@ assemble_revoked(void *ctx, int32_t partition, int lost)
                      "left behind work that the next owner does again",
                      LI("lane", a->number), LI("part", partition),
                      LS("err", err.text));
+            a->hurry_until_ms = assemble_now() + ASSEMBLE_HURRY_MS;
         }
     }
 

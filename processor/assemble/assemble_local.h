@@ -49,6 +49,7 @@ struct assemble_s {
     int64_t             failed_at_ms;
     retry_t             retry;
     int64_t             spool_at_ms;   /* when to try to open it */
+    int64_t             hurry_until_ms; /* a commit at a revoke hung */
     uint64_t            spool_told;    /* bytes, to the metric */
     metrics_slot_t     *slot;
 };
@@ -94,9 +95,9 @@ int finish_pending(const assemble_t *a);
 /* The part is about to be freed. */
 void finish_forget(assemble_t *a, const part_t *part);
 
-/* A record that no part can be found for. */
-rc_t finish_dead_record(assemble_t *a, const parts_t *ps, const record_t *rec,
-    const char *why, err_t *err);
+/* A record that no part can be found for: to the dead topic, acknowledged. */
+rc_t finish_dead_record(assemble_t *a, const record_t *rec, const char *why,
+    err_t *err);
 
 /* tell.c */
 void tell_turn(const assemble_t *a);

@@ -72,7 +72,7 @@ collect_dead(assemble_t *a, part_t *part, const record_t *rec,
 {
     collect_release(a, part);
     if (rec != NULL) {
-        part_keep_headers(part, rec);
+        (void) part_keep_headers(part, rec);
     }
     free(part->why);
     part->why = mem_strdup(why);
@@ -240,7 +240,10 @@ collect_count(assemble_t *a, part_t *part, const record_t *rec,
 
     part->ended = 1;
     if (part->state == PART_COLLECTING) {
-        part_keep_headers(part, rec);
+        if (part_keep_headers(part, rec) != 0) {
+            collect_dead(a, part, NULL, "its headers are too large");
+            return;
+        }
         part->ts_ms = rec->ts_ms;
         memcpy(part->sha256, chunk->sha256, sizeof(part->sha256));
         part->state = PART_WHOLE;
@@ -359,7 +362,7 @@ collect_record(assemble_t *a, parts_t *ps, const record_t *rec, err_t *err)
 
     if (rc != RC_OK) {
         if (part == NULL) {
-            return finish_dead_record(a, ps, rec, why.text, err);
+            return finish_dead_record(a, rec, why.text, err);
         }
         if (part->state != PART_VOID && part->state != PART_DEAD
             && !part->ended)

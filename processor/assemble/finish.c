@@ -33,6 +33,8 @@
 #define FINISH_SLICES     8              /* a turn */
 #define FINISH_ANNOUNCE   100            /* at once */
 #define FINISH_SEND_MS    15000
+#define FINISH_COPY_MAX   65536          /* of a dead record's bytes */
+#define FINISH_KEY_MAX    1024
 
 
 static void
@@ -128,7 +130,7 @@ finish_begin(assemble_t *a, part_t *part, err_t *err)
 }
 
 
-/* The bytes in the spool are not what the log says, or they are gone. */
+/* The bytes in the spool are not what the log says. */
 static void
 finish_spoiled(assemble_t *a, part_t *part, const char *why)
 {
@@ -208,9 +210,8 @@ finish_put(assemble_t *a, err_t *err)
             rc = spool_read(a->spool, part->file, f->done, a->buffer, n, err);
         }
         if (rc == RC_FENCED) {
-            finish_reset(a);
-            finish_spoiled(a, part, err->text);
-            rc = RC_OK;
+            collect_drop(a, part);
+            rc = RC_RETRY;
             continue;
         }
         if (rc == RC_OK && n > 0) {
@@ -275,19 +276,25 @@ finish_send_dead(assemble_t *a, const record_t *rec, const char *why,
 
 
 rc_t
-finish_dead_record(assemble_t *a, const parts_t *ps, const record_t *rec,
-    const char *why, err_t *err)
+finish_dead_record(assemble_t *a, const record_t *rec, const char *why,
+    err_t *err)
 {
-    rc_t  rc;
+    record_t  copy = *rec;
+    rc_t      rc;
 
-    (void) ps;
-
-    rc = finish_send_dead(a, rec, why, err);
-    if (rc == RC_REJECT) {
-        log_error("assemble", "a record is too large for the dead topic",
-                  LI("part", rec->partition), LI("offset", rec->offset));
-        return RC_OK;
+    /* With what is added it could be too large for the dead topic. */
+    if (copy.len > FINISH_COPY_MAX) {
+        copy.value = "";
+        copy.len = 0;
     }
+    if (copy.key_len > FINISH_KEY_MAX) {
+        copy.key_len = FINISH_KEY_MAX;
+    }
+    if (part_headers_size(rec) > PART_HEADERS_MAX) {
+        copy.nheaders = 0;
+    }
+
+    rc = finish_send_dead(a, &copy, why, err);
     if (rc == RC_OK) {
         rc = kafka_send_wait(a->kafka, FINISH_SEND_MS, err);
     }

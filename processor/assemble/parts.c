@@ -164,17 +164,32 @@ parts_void(parts_t *ps, part_t *part)
 }
 
 
-void
-part_keep_headers(part_t *part, const record_t *rec)
+size_t
+part_headers_size(const record_t *rec)
 {
     size_t  bytes = rec->nheaders * sizeof(record_header_t);
-    char   *p;
 
     for (size_t i = 0; i < rec->nheaders; i++) {
         bytes += strlen(rec->headers[i].name) + 1 + rec->headers[i].len;
     }
+    return bytes;
+}
+
+
+int
+part_keep_headers(part_t *part, const record_t *rec)
+{
+    size_t  bytes = part_headers_size(rec);
+    char   *p;
 
     free(part->headers);
+    part->headers = NULL;
+    part->nheaders = 0;
+
+    if (bytes > PART_HEADERS_MAX) {
+        return -1;
+    }
+
     part->headers = mem_alloc(bytes > 0 ? bytes : 1);
     part->nheaders = rec->nheaders;
     p = (char *) (part->headers + rec->nheaders);
@@ -192,6 +207,7 @@ part_keep_headers(part_t *part, const record_t *rec)
             p += h->len;
         }
     }
+    return 0;
 }
 
 

@@ -72,6 +72,7 @@ typedef struct {
     int64_t          watermark_ms;        /* INT64_MIN: none yet */
     int64_t          retry_at_ms;
     int64_t          expire_at_ms;
+    int64_t          commit_at_ms;
     const char      *failed;              /* step, or NULL */
     retry_t          retry;
     metrics_slot_t  *slot;                /* owned */
@@ -89,8 +90,13 @@ void parts_remove(parts_t *ps, part_t *part);
 /* The part is over.  Of those that are, only the youngest are remembered. */
 void parts_void(parts_t *ps, part_t *part);
 
-/* Keeps copies of a record's headers. */
-void part_keep_headers(part_t *part, const record_t *rec);
+/* Bytes of headers that are kept, or sent on, at most. */
+#define PART_HEADERS_MAX  ((size_t) 65536)
+
+size_t part_headers_size(const record_t *rec);
+
+/* Keeps copies of a record's headers, or none if they are too large: -1. */
+int part_keep_headers(part_t *part, const record_t *rec);
 
 /* Offset of the first piece of the oldest part that is not over, or next. */
 int64_t parts_low_water(const parts_t *ps);

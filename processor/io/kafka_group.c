@@ -10,6 +10,7 @@
 
 #include "io/kafka_local.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -353,7 +354,6 @@ kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
     rd_kafka_topic_partition_list_t  *list;
     rd_kafka_topic_partition_t       *at;
     rd_kafka_resp_err_t               code;
-    size_t                            n;
 
     if (kafka->group == NULL) {
         return err_set(err, RC_RETRY, "kafka: not a member of the group");
@@ -367,12 +367,8 @@ kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
     }
 
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        n = at->metadata != NULL ? at->metadata_size : 0;
-        n = n < note_size ? n : note_size - 1;
-        if (n > 0) {
-            memcpy(note, at->metadata, n);
-        }
-        note[n] = '\0';
+        (void) snprintf(note, note_size, "%.*s", (int) at->metadata_size,
+                        at->metadata != NULL ? (char *) at->metadata : "");
         *offset = at->offset >= 0 ? at->offset : -1;
     }
     rd_kafka_topic_partition_list_destroy(list);

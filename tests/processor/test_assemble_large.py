@@ -1,5 +1,6 @@
 """A large file all the way: form, nginx, Kafka, spool, store, row."""
 
+import concurrent.futures
 import glob
 import hashlib
 import http.client
@@ -107,12 +108,16 @@ def test_a_host_killed_in_the_middle_leaves_one_object_and_one_count(
         front, lane, summary, until, kafka, topic):
     """Killed while it collects, and again while it stores."""
     p = assembler(lane)
-    sha256 = upload(front, 400 * MB, 2)
-    until(lambda: glob.glob(p.dir + "/../spool/lane-*/*"), 60, "pieces")
-    p.kill()
-    p.start()
-    until(lambda: glob.glob(p.store + "/.incoming/*"), 60, "a begun object")
-    p.kill()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        posted = pool.submit(upload, front, 400 * MB, 2)
+        until(lambda: glob.glob(p.dir + "/../spool/lane-*/*"), 60, "pieces",
+              pause=0.002)
+        p.kill()
+        p.start()
+        until(lambda: glob.glob(p.store + "/.incoming/*"), 120,
+              "a begun object", pause=0.002)
+        p.kill()
+        sha256 = posted.result()
     p.start()
     until(summary.rows, 120, "a row")
     p.stop()
