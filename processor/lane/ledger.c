@@ -206,7 +206,7 @@ ledger_exec(links_t *l, const char *sql, size_t n, const char *const *params,
 /* Runs a statement that moves the ledger, with ncolumns behind it. */
 static rc_t
 ledger_move(links_t *l, partition_t *p, const char *sql, int64_t through,
-    int ncolumns, err_t *err)
+    size_t ncolumns, err_t *err)
 {
     char         closed[24], known[24], now[24];
     const char  *params[7 + COLUMNS] = {
@@ -218,11 +218,11 @@ ledger_move(links_t *l, partition_t *p, const char *sql, int64_t through,
     pg_result_t  result;
     rc_t         rc;
 
-    for (int i = 0; i < ncolumns; i++) {
+    for (size_t i = 0; i < ncolumns; i++) {
         params[7 + i] = pg_array_end(&l->ledger->columns[i]);
     }
 
-    rc = ledger_exec(l, sql, (size_t) (7 + ncolumns), params, &result, err);
+    rc = ledger_exec(l, sql, 7 + ncolumns, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
