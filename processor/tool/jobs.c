@@ -10,15 +10,20 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "tool/when.h"
+
 #define JOB_TIMEOUT_MS  60000        /* of a statement, at least */
+#define JOB_CLOCKS_MS   60000        /* by which two clocks may differ */
 
 static const char job_sql_may[] =
     "SELECT coalesce(has_function_privilege(to_regprocedure("
     "'sluice.purge_day(text, text, timestamptz)'), 'EXECUTE'), false),"
     " to_regprocedure('sluice.purge_day(text, text, timestamptz)')"
-    " IS NOT NULL, current_user";
+    " IS NOT NULL, current_user,"
+    " (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 static const char job_sql_lock[] =
     "SELECT pg_try_advisory_lock(hashtext('sluice.purge'))";
@@ -33,10 +38,15 @@ static const char job_sql_end[] =
     " WHERE id = $1::bigint";
 
 
+/*
+ * What is old is told by the clock, and nothing brings back what a clock that
+ * is ahead has removed: two must agree.
+ */
 static rc_t
 job_may(job_t *job, err_t *err)
 {
     pg_result_t  result;
+    int64_t      ahead;
     rc_t         rc = pg_exec(job->pg, job_sql_may, 0, NULL, &result, err);
 
     if (rc != RC_OK) {
@@ -50,6 +60,12 @@ job_may(job_t *job, err_t *err)
     if (strcmp(pg_value(job->pg, 0, 0), "t") != 0) {
         return err_set(err, RC_REJECT, "postgres: user %s is no member of "
                        "sluice_purger", pg_value(job->pg, 0, 2));
+    }
+
+    ahead = when_now() - strtoll(pg_value(job->pg, 0, 3), NULL, 10);
+    if (ahead > JOB_CLOCKS_MS || ahead < -JOB_CLOCKS_MS) {
+        return err_set(err, RC_REJECT, "this host's clock and PostgreSQL's "
+                       "differ by %" PRId64 " s", ahead / 1000);
     }
     return RC_OK;
 }

@@ -3,6 +3,7 @@
 import datetime
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -283,6 +284,38 @@ def test_who_is_no_purger_is_told_so(ini, place_of, postgres, dsn, past):
     assert answer.code == 2
     assert "sluice_purger" in answer.err
     assert past.has(path)
+
+
+AHEAD = """
+#include <dlfcn.h>
+#include <time.h>
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT,
+                                                      "clock_gettime");
+    int rc = real(id, ts);
+
+    ts->tv_sec += id == CLOCK_REALTIME ? 3 * 86400 : 0;
+    return rc;
+}
+"""
+
+
+def test_a_clock_that_is_ahead_purges_nothing(commands, past, place_of):
+    path = past.file(midnight(6), "a")
+    shim = os.path.join(place_of, "ahead.so")
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", shim,
+                    "-xc", "-"], input=AHEAD, text=True, check=True)
+    done = subprocess.run(
+        commands.argv("purge"), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=dict(
+            os.environ, LD_PRELOAD=shim,
+            ASAN_OPTIONS="verify_asan_link_order=0"))
+    assert done.returncode == 2
+    assert "clock" in done.stderr
+    assert past.has(path) and past.rows() == {path}
 
 
 def test_a_purger_can_remove_nothing_young(postgres, dsn, past):
