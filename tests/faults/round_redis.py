@@ -32,13 +32,18 @@ class Pair(Replicated):
             server.more += ("\nreplica-announce-ip 127.0.0.1\n"
                             "replica-announce-port %d\n" % port)
         for sentinel in self.sentinels:
+            # where it begins, and whom its ready() asks for replicas
             sentinel.master = types.SimpleNamespace(port=ports[0],
-                                                    client=first.client)
+                                                    client=self.a_master)
 
     def asked(self, server):
         """A client that does not wait for a server that is frozen."""
         return redis.Redis(port=server.port, decode_responses=True,
                            socket_timeout=1, socket_connect_timeout=1)
+
+    def a_master(self):
+        return next(c for c in map(self.asked, self.servers)
+                    if c.role()[0] == "master")
 
     def current(self):
         """The server that the sentinels name master."""
