@@ -157,7 +157,8 @@ def promela(name):
     log, faults = EVERY[name]
     faults = dict(faults)
     steps = ["RECORD(%d, %d, %d, %d)" % (r[0], "ab".index(r[1]),
-                                         True in r, "k" in r) for r in log]
+                                         any(x is True for x in r), "k" in r)
+             for r in log]
     steps.append("tail = %d; clock = %d" % (faults.pop("there", 0),
                                             faults.pop("clock", 0) + 1))
     steps += ["%s = %d" % (FAULTS[f], n) for f, n in faults.items()]
