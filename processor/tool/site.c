@@ -70,7 +70,7 @@ site_open(site_t *site, const tool_env_t *env, const char *topic, int64_t only,
     err_t *err)
 {
     links_t         *l = &site->l;
-    kafka_member_t   member;
+    kafka_member_t   member = { NULL };
     rc_t             rc;
 
     memset(site, 0, sizeof(*site));
@@ -87,7 +87,6 @@ site_open(site_t *site, const tool_env_t *env, const char *topic, int64_t only,
     l->pg = pg_open(env->pg);
 
     member.topic = site->conf.topic;
-    member.instance_id = NULL;
     member.fetch_bytes = SITE_FETCH;
 
     rc = kafka_open(&l->kafka, env->kafka, &member, NULL, NULL, err);
