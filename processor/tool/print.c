@@ -46,6 +46,8 @@ print_new(const char *list, const char *const *columns, size_t n, int json)
 static json_t *
 print_text(const char *s)
 {
+    static const char  bad[3] = { '\xef', '\xbf', '\xbd' };
+
     size_t   left = strlen(s), len = 0, n;
     char    *text = mem_alloc(3 * left + 1);
 
@@ -59,8 +61,8 @@ print_text(const char *s)
             len += n;
 
         } else {
-            memcpy(text + len, "\xef\xbf\xbd", 3);
-            len += 3;
+            memcpy(text + len, bad, sizeof(bad));
+            len += sizeof(bad);
         }
 
         n = n > 0 ? n : 1;
