@@ -236,7 +236,8 @@ def test_a_reload_takes_no_accepted_file_with_it(front, kafka, topic, until):
     out = p.communicate(timeout=60)[0].decode()
     feed.join(30)
     found = [r.value for r in kafka.records(topic)]
-    assert (data in found) == out.endswith("3 202")
+    # the answer itself may be among what nginx loses
+    assert data in found or not out.endswith("3 202")
     until(lambda: not set(old) & set(front.pids()), 60)
 
 
