@@ -70,7 +70,7 @@ site_open(site_t *site, const tool_env_t *env, const char *topic, int64_t only,
     err_t *err)
 {
     links_t         *l = &site->l;
-    kafka_member_t   member = { NULL };
+    kafka_member_t   member = { 0 };
     rc_t             rc;
 
     memset(site, 0, sizeof(*site));
