@@ -233,7 +233,9 @@ def test_a_reload_takes_no_accepted_file_with_it(front, kafka, topic, until):
     front.reload()
     until(lambda: h3(front, "-m", "3", body=form(part(png(100))))[0] == 202,
           60)
-    out = p.communicate(timeout=60)[0].decode()
+    # communicate() would flush what the thread may have closed
+    out = p.stdout.read().decode()
+    p.wait(60)
     feed.join(30)
     found = [r.value for r in kafka.records(topic)]
     # the answer itself may be among what nginx loses
