@@ -132,6 +132,16 @@ rc_t kafka_handle_new(rd_kafka_t **rk, rd_kafka_conf_t *rkc,
     kafka_kind_e kind, err_t *err);
 
 /* kafka_send.c */
+typedef void (*kafka_report_f)(rd_kafka_t *rk, const rd_kafka_message_t *msg,
+    void *opaque);
+
+/* A producer; each message's report gets opaque. */
+rc_t kafka_producer_open(rd_kafka_t **producer, const kafka_conf_t *conf,
+    kafka_report_f report, void *opaque, err_t *err);
+
+/* Throw away what is under way, with its reports, and the handle. */
+void kafka_producer_drop(rd_kafka_t **producer);
+
 void kafka_send_serve(kafka_t *kafka);
 void kafka_send_close(kafka_t *kafka);
 

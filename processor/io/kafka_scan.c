@@ -126,11 +126,7 @@ kafka_scan_put_close(kafka_scan_t *scan)
         return;
     }
 
-    (void) rd_kafka_purge(scan->producer, RD_KAFKA_PURGE_F_QUEUE
-                                          | RD_KAFKA_PURGE_F_INFLIGHT);
-    (void) rd_kafka_flush(scan->producer, 1000);
-    rd_kafka_destroy(scan->producer);
-    scan->producer = NULL;
+    kafka_producer_drop(&scan->producer);
     scan->unacked = 0;
 }
 
@@ -420,24 +416,6 @@ kafka_scan_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg,
 }
 
 
-static rc_t
-kafka_scan_put_open(kafka_scan_t *scan, err_t *err)
-{
-    rd_kafka_conf_t  *rkc;
-    rc_t              rc;
-
-    rc = kafka_conf_new(&rkc, scan->conf, KAFKA_PRODUCER, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-
-    rd_kafka_conf_set_dr_msg_cb(rkc, kafka_scan_delivered);
-    rd_kafka_conf_set_opaque(rkc, scan);
-
-    return kafka_handle_new(&scan->producer, rkc, KAFKA_PRODUCER, err);
-}
-
-
 rc_t
 kafka_scan_put(kafka_scan_t *scan, const char *topic, const record_t *rec,
     int *ok, err_t *err)
@@ -447,7 +425,8 @@ kafka_scan_put(kafka_scan_t *scan, const char *topic, const record_t *rec,
 
     *ok = 0;
     if (scan->producer == NULL) {
-        rc_t  rc = kafka_scan_put_open(scan, err);
+        rc_t  rc = kafka_producer_open(&scan->producer, scan->conf,
+                                       kafka_scan_delivered, scan, err);
 
         if (rc != RC_OK) {
             return rc;

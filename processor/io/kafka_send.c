@@ -35,36 +35,43 @@ kafka_delivered(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
 }
 
 
-static rc_t
-kafka_producer_open(kafka_t *kafka, err_t *err)
+rc_t
+kafka_producer_open(rd_kafka_t **producer, const kafka_conf_t *conf,
+    kafka_report_f report, void *opaque, err_t *err)
 {
     rd_kafka_conf_t  *rkc;
     rc_t              rc;
 
-    rc = kafka_conf_new(&rkc, kafka->conf, KAFKA_PRODUCER, err);
+    rc = kafka_conf_new(&rkc, conf, KAFKA_PRODUCER, err);
     if (rc != RC_OK) {
         return rc;
     }
 
-    rd_kafka_conf_set_dr_msg_cb(rkc, kafka_delivered);
-    rd_kafka_conf_set_opaque(rkc, kafka);
+    rd_kafka_conf_set_dr_msg_cb(rkc, report);
+    rd_kafka_conf_set_opaque(rkc, opaque);
 
-    return kafka_handle_new(&kafka->producer, rkc, KAFKA_PRODUCER, err);
+    return kafka_handle_new(producer, rkc, KAFKA_PRODUCER, err);
 }
 
 
-/* Throw away what is under way, with its reports, and the handle. */
+void
+kafka_producer_drop(rd_kafka_t **producer)
+{
+    (void) rd_kafka_purge(*producer,
+                          RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    (void) rd_kafka_flush(*producer, KAFKA_PURGE_MS);
+    rd_kafka_destroy(*producer);
+    *producer = NULL;
+}
+
+
 void
 kafka_send_close(kafka_t *kafka)
 {
     if (kafka->producer == NULL) {
         return;
     }
-    (void) rd_kafka_purge(kafka->producer,
-                          RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    (void) rd_kafka_flush(kafka->producer, KAFKA_PURGE_MS);
-    rd_kafka_destroy(kafka->producer);
-    kafka->producer = NULL;
+    kafka_producer_drop(&kafka->producer);
     kafka->unacked = 0;
 }
 
@@ -131,7 +138,12 @@ static rc_t
 kafka_send_ready(kafka_t *kafka, err_t *err)
 {
     kafka_send_serve(kafka);
-    return kafka->producer != NULL ? RC_OK : kafka_producer_open(kafka, err);
+    if (kafka->producer != NULL) {
+        return RC_OK;
+    }
+
+    return kafka_producer_open(&kafka->producer, kafka->conf, kafka_delivered,
+                               kafka, err);
 }
 
 
