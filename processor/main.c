@@ -6,8 +6,10 @@
  * place and ends.
  *
  * SIGTERM and SIGINT: lanes finish what they hold, write it down and leave the
- * group; a second signal, or 20 s, ends the process where it is, which is no
- * harm, only work done twice.  SIGHUP takes over what is reloadable.
+ * group, as far as the services answer within PROCESSOR_LEAVE_S; what isn't
+ * done by then the next owner does again.  A second signal, or
+ * PROCESSOR_STOP_S, ends the process where it is.  SIGHUP takes over what is
+ * reloadable.
  */
 
 #include <errno.h>
@@ -26,12 +28,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/stop.h"
 #include "lane/lane.h"
 #include "lane/monitor.h"
 #include "lane/rows.h"
 #include "tool/tool.h"
 
 #define PROCESSOR_VERSION   "0.1.0"
+#define PROCESSOR_LEAVE_S   15
 #define PROCESSOR_STOP_S    30
 #define PROCESSOR_STORES    8            /* kinds, at most */
 
@@ -54,6 +58,8 @@ struct processor {
     assemble_t     **assemblers;
     pthread_t       *assembler_threads;
     size_t           nassemblers;
+    pthread_t        warner;
+    int              warning;        /* there is that thread */
     monitor_t       *monitor;        /* NULL: nobody may ask */
 };
 
@@ -357,18 +363,25 @@ processor_start(struct processor *pr, err_t *err)
 }
 
 
-/* A setting at odds with the topic's clock bounds is no reason not to work. */
-static void
-processor_warn(struct processor *pr)
+/*
+ * A setting at odds with the topic's clock bounds is no reason not to work.  A
+ * thread of its own: brokers may let it wait, and the main thread has signals
+ * to hear.
+ */
+static void *
+processor_warn(void *arg)
 {
-    err_t  err = { "" };
-    rc_t   rc = processor_probe_kafka(pr, &err);
+    struct processor *pr = arg;
+    err_t             err = { "" };
+    rc_t              rc = processor_probe_kafka(pr, &err);
 
-    if (err.text[0] != '\0') {
+    if (err.text[0] != '\0' && !atomic_load(&pr->stop)) {
         log_warn("main", rc == RC_OK ? "settings disagree"
                                      : "kafka is not as it should be",
                  LS("why", err.text));
     }
+
+    return NULL;
 }
 
 
@@ -401,9 +414,12 @@ processor_join(struct processor *pr, const sigset_t *signals)
 
     sigdelset(&end, SIGHUP);
 
-    while (lanes < pr->nlanes || assemblers < pr->nassemblers) {
+    while (lanes < pr->nlanes || assemblers < pr->nassemblers || pr->warning) {
 
-        if (lanes < pr->nlanes) {
+        if (pr->warning) {
+            pr->warning = processor_wait(pr->warner) != 0;
+
+        } else if (lanes < pr->nlanes) {
             if (processor_wait(pr->threads[lanes]) == 0) {
                 lane_close(pr->lanes[lanes++]);
                 continue;
@@ -447,7 +463,7 @@ processor_run(struct processor *pr)
     }
 
     (void) sd_notify(0, "READY=1");
-    processor_warn(pr);
+    pr->warning = pthread_create(&pr->warner, NULL, processor_warn, pr) == 0;
 
     do {
         number = sigwaitinfo(&signals, NULL);
@@ -459,6 +475,7 @@ processor_run(struct processor *pr)
 
     (void) sd_notify(0, "STOPPING=1");
     log_notice("main", "stopping");
+    stop_within(PROCESSOR_LEAVE_S * 1000);
     atomic_store(&pr->stop, 1);
     processor_join(pr, &signals);
     monitor_close(pr->monitor);

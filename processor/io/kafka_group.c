@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 
 
 static int
@@ -360,7 +361,8 @@ kafka_committed_at(kafka_t *kafka, int32_t partition, int64_t *offset,
     }
 
     list = kafka_offset_list(kafka, partition, RD_KAFKA_OFFSET_INVALID, NULL);
-    code = rd_kafka_committed(kafka->group, list, KAFKA_QUERY_MS);
+    code = rd_kafka_committed(kafka->group, list,
+                              (int) stop_left(KAFKA_QUERY_MS));
     at = &list->elems[0];
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = at->err;
@@ -437,7 +439,7 @@ kafka_commit_note_wait(kafka_t *kafka, int32_t partition, int64_t offset,
     rd_kafka_topic_partition_list_destroy(list);
 
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        event = rd_kafka_queue_poll(queue, timeout_ms);
+        event = rd_kafka_queue_poll(queue, (int) stop_left(timeout_ms));
         code = event != NULL ? rd_kafka_event_error(event)
                              : RD_KAFKA_RESP_ERR__TIMED_OUT;
     }

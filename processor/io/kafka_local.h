@@ -35,7 +35,7 @@
 #define KAFKA_REJOIN_MS  10000    /* before a fenced member joins again, */
 #define KAFKA_AGAIN_MS   1000     /* the first time in */
 #define KAFKA_CALM_MS    60000
-#define KAFKA_CLOSE_MS   10000
+#define KAFKA_CLOSE_MS   5000
 #define KAFKA_WARNINGS   8
 
 

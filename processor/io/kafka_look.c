@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/stop.h"
 #include "sluice_wire.h"
 
 #define KAFKA_LOOK_IDLE_MS  10000
@@ -157,7 +158,7 @@ kafka_look_run(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
     err_set(err, RC_RETRY, "kafka: look at %s/%d: no answer in time",
             kafka->topic, (int) partition);
 
-    while (found == 0 && kafka_now_ms() < until) {
+    while (found == 0 && kafka_now_ms() < until && !stop_is_over()) {
         rd_kafka_message_t *msg;
 
         (void) rd_kafka_poll(kafka->looker, 0);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/stop.h"
+
 #define KAFKA_MARGIN_MS  5000     /* docs/design.md, section 4, "Clocks" */
 
 #define KAFKA_TS_TYPE    "message.timestamp.type"
@@ -45,7 +47,8 @@ kafka_probe_topic(rd_kafka_t *rk, const char *name, const err_t *why,
                        rd_kafka_err2str(rd_kafka_last_error()));
     }
 
-    code = rd_kafka_metadata(rk, 0, topic, &meta, KAFKA_QUERY_MS);
+    code = rd_kafka_metadata(rk, 0, topic, &meta,
+                             (int) stop_left(KAFKA_QUERY_MS));
 
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         (void) rd_kafka_poll(rk, 0);
@@ -99,7 +102,8 @@ kafka_probe_describe(rd_kafka_t *rk, const char *name,
 
     *n = 0;
     *entries = NULL;
-    *event = rd_kafka_queue_poll(queue, KAFKA_QUERY_MS + 1000);
+    *event = rd_kafka_queue_poll(queue,
+                                 (int) stop_left(KAFKA_QUERY_MS + 1000));
     rd_kafka_queue_destroy(queue);
 
     if (*event == NULL) {

@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stop.h"
 
 #define KAFKA_PULL_MAX  1000         /* records taken from librdkafka at once */
 
@@ -385,7 +386,7 @@ kafka_ask(kafka_t *kafka, int32_t partition, int64_t ts_ms, int64_t *offset,
     at->offset = ts_ms;
 
     code = rd_kafka_offsets_for_times(kafka_asker(kafka), list,
-                                      KAFKA_QUERY_MS);
+                                      (int) stop_left(KAFKA_QUERY_MS));
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = at->err;
     }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/stop.h"
 
 #define KAFKA_PURGE_MS  1000
 
@@ -221,7 +222,7 @@ kafka_send_wait(kafka_t *kafka, int timeout_ms, err_t *err)
     int64_t  left;
 
     while (kafka->producer != NULL && kafka->unacked > 0) {
-        left = deadline - kafka_now_ms();
+        left = stop_left(deadline - kafka_now_ms());
         if (left <= 0) {
             /* The caller sends them again: these must not come late as well. */
             if (kafka->send_err.text[0] == '\0') {

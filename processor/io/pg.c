@@ -14,11 +14,11 @@
  */
 
 #include "io/pg.h"
+#include "io/pg_local.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <libpq-fe.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -30,6 +30,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "base/stop.h"
 
 #define PG_GRACE_MS  2000          /* for the server's own timeout to arrive */
 #define PG_LOCK_MS   2000          /* more than deadlock_timeout, see setup */
@@ -217,14 +218,14 @@ pg_poll(pg_t *pg, short events, int64_t deadline, short *ready, err_t *err)
     for (;;) {
         int64_t  left = deadline - pg_now_ms();
 
-        if (left <= 0) {
+        if (left <= 0 || stop_is_over()) {
             (void) err_set(err, RC_RETRY, "postgres: no answer within %"
                            PRId64 " ms", pg->conf->timeout_ms + PG_GRACE_MS);
             pg_drop(pg);
             return RC_RETRY;
         }
 
-        int  n = poll(&pfd, 1, (int) left);
+        int  n = poll(&pfd, 1, (int) stop_slice(left));
 
         if (n > 0) {
             *ready = pfd.revents;
@@ -429,14 +430,15 @@ pg_connect(pg_t *pg, err_t *err)
         "sluice-processor", password, NULL
     };
 
-    pg->conn = PQconnectdbParams(keys, values, 1);
+    pg->conn = pg_link(keys, values);
     secret_free(password);
     metrics_add(METRIC_PG_CONNECTS, PQstatus(pg->conn) == CONNECTION_OK
                                     ? METRICS_RESULT_OK
                                     : METRICS_RESULT_FAILED, 1);
 
     if (pg->conn == NULL) {
-        return err_set(err, RC_RETRY, "postgres: out of memory");
+        return err_set(err, RC_RETRY, "postgres: no connect: the process "
+                       "stops, or has no memory left");
     }
     if (PQstatus(pg->conn) != CONNECTION_OK) {
         return pg_fail(pg, err);

@@ -33,7 +33,8 @@ const conf_row_t  redis_rows[] = {
       "Database number; a cluster has only 0." },
     { "timeout", CONF_TIME, offsetof(redis_conf_t, timeout_ms), "5s",
       100, 60000, NULL, 0,
-      "Bound of a connect and of a reply; then the lane tries again." },
+      "Bound of a reply, and of a connect, which gets 10 s at most; then the "
+      "lane tries again." },
     { "sentinel_master", CONF_STR, offsetof(redis_conf_t, sentinel_master), "",
       0, 0, NULL, 0, "The name the sentinels know the master by." },
     { "sentinel_username", CONF_STR,

@@ -10,6 +10,7 @@
 #include "io/redis_local.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -18,6 +19,9 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "base/stop.h"
+
+#define REDIS_CONNECT_MS  10000      /* at most, whatever the timeout is */
 
 
 int64_t
@@ -110,6 +114,61 @@ redis_link_fail(redis_link_t *link, int64_t began_ms, err_t *err)
 }
 
 
+/* Waits until an answer begins; 0: it doesn't within the timeout. */
+static int
+redis_link_wait(redis_link_t *link, int64_t began_ms)
+{
+    struct pollfd  pfd = { .fd = link->ctx->fd, .events = POLLIN };
+
+    for ( ;; ) {
+        int64_t  left = began_ms + link->conf->timeout_ms - redis_clock();
+
+        if (left <= 0 || stop_is_over()) {
+            errno = ETIMEDOUT;
+            return 0;
+        }
+
+        int  n = poll(&pfd, 1, (int) stop_slice(left));
+
+        if (n > 0 || (n < 0 && errno != EINTR)) {
+            return 1;                        /* or hiredis tells what is so */
+        }
+    }
+}
+
+
+/*
+ * redisCommandArgv() in its parts: hiredis waits for as long as the timeout
+ * that was set at the connect, stop or not.
+ */
+static redisReply *
+redis_link_exchange(redis_link_t *link, const redis_args_t *args,
+    int64_t began_ms)
+{
+    void  *reply = NULL;
+    int    written = 0;
+
+    if (redisAppendCommandArgv(link->ctx, (int) args->n, args->argv,
+                               args->lens) != REDIS_OK)
+    {
+        return NULL;
+    }
+
+    while (!written) {
+        if (redisBufferWrite(link->ctx, &written) != REDIS_OK) {
+            return NULL;
+        }
+    }
+
+    if (!redis_link_wait(link, began_ms)) {
+        return NULL;
+    }
+
+    errno = 0;
+    return redisGetReply(link->ctx, &reply) == REDIS_OK ? reply : NULL;
+}
+
+
 rc_t
 redis_link_ask(redis_link_t *link, const redis_args_t *args, err_t *err)
 {
@@ -118,8 +177,7 @@ redis_link_ask(redis_link_t *link, const redis_args_t *args, err_t *err)
     redis_link_forget(link);
 
     errno = 0;
-    link->reply = redisCommandArgv(link->ctx, (int) args->n, args->argv,
-                                   args->lens);
+    link->reply = redis_link_exchange(link, args, began);
     if (link->reply == NULL) {
         return redis_link_fail(link, began, err);
     }
@@ -195,7 +253,9 @@ redis_link_connect(redis_link_t *link, err_t *err)
 {
     const redis_place_t  *place = &link->place;
     int64_t               ms = link->conf->timeout_ms;
+    int64_t               most = ms < REDIS_CONNECT_MS ? ms : REDIS_CONNECT_MS;
     struct timeval        tv = { ms / 1000, (ms % 1000) * 1000 };
+    struct timeval        first = { most / 1000, (most % 1000) * 1000 };
     int64_t               began = redis_clock();
     rc_t                  rc = RC_OK;
 
@@ -207,10 +267,15 @@ redis_link_connect(redis_link_t *link, err_t *err)
                        "ago", place->address);
     }
 
+    if (stop_is_over()) {
+        return err_set(err, RC_RETRY, "redis %s: no connect: the process "
+                       "stops", place->address);
+    }
+
     errno = 0;
     link->ctx = place->port == 0
-                ? redisConnectUnixWithTimeout(place->host, tv)
-                : redisConnectWithTimeout(place->host, place->port, tv);
+                ? redisConnectUnixWithTimeout(place->host, first)
+                : redisConnectWithTimeout(place->host, place->port, first);
 
     if (link->ctx != NULL && !link->ctx->err) {
         errno = 0;
