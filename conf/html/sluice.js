@@ -60,7 +60,8 @@
             cell(row, "Size", size(file.size), true);
             cell(row, "Type", file.type);
             local(cell(row, "First seen", ""), file.time);
-            cell(row, "Window", file.final ? "closed" : "open, counting");
+            cell(row, "Window", (file.final ? "closed" : "open, counting")
+                + (file.incomplete ? ", uploads are missing" : ""));
         }
 
         rows.replaceChildren(...body.rows);

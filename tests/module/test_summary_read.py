@@ -55,7 +55,8 @@ def test_a_row_has_all_that_a_page_needs(site, rows):
         "customer": "acme",
         "url": "https://up.example/files/"
                + row_id("main", NOON, "acme", sha),
-        "final": False}]
+        "final": False,
+        "incomplete": False}]
 
 
 def test_an_empty_summary_is_a_list(site):

@@ -352,6 +352,35 @@ def test_nobody_else_sees_anything(db, dsn, postgres):
     run(db, "DROP ROLE %s" % name)
 
 
+def gap(db, first, last, pipeline="main"):
+    run(db, "INSERT INTO sluice.gaps (pipeline, topic, partition, generation, "
+            "first_offset, first_window, last_window, reason) VALUES "
+            "(%s, 'uploads', 0, 0, 0, %s, %s, 'retention')",
+        (pipeline, first, last))
+
+
+@pytest.mark.parametrize("first, last, hit", [
+    (0, 0, {0}), (30, 90, {30, 60}), (None, 30, {0, 30}), (60, None, {60}),
+    (None, None, {0, 30, 60}), (90, 120, set())])
+def test_the_page_tells_which_windows_lack_records(first, last, hit, db, dsn):
+    def at(second):
+        return None if second is None else NOON + datetime.timedelta(
+            seconds=second)
+    for n, second in enumerate((0, 30, 60)):
+        insert(db, window_start=at(second), id=str(uuid.UUID(int=n)))
+    gap(db, None, None, pipeline="another")
+    gap(db, at(first), at(last))
+    r = connect(dsn, "sluice_reader")
+    (page,), = run(r, "SELECT sluice.summary_json(NULL, NULL, NULL, 9, "
+                      "NULL)::json")
+    r.close()
+    told = {f["window"] for f in page["files"] if f["incomplete"]}
+    assert len(page["files"]) == 3
+    assert told == {at(s).strftime("%Y-%m-%dT%H:%M:%SZ") for s in hit}
+    seen = run(db, "SELECT window_start FROM sluice.files WHERE incomplete")
+    assert {w for w, in seen} == {at(s) for s in hit}
+
+
 def test_a_path_set_by_the_caller_changes_nothing(db, dsn):
     """The functions run with their owner's rights, and look nowhere else."""
     insert(db)
