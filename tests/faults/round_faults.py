@@ -233,8 +233,9 @@ class Faults:
 class Track:
     """The faults of one service, one after another."""
 
-    def __init__(self, faults, injections, done):
+    def __init__(self, faults, injections, done, left_out):
         self.faults, self.left, self.done = faults, injections, done
+        self.left_out = left_out
         self.last = self.end = None
 
     def busy(self):
@@ -256,13 +257,16 @@ class Track:
                 self.last = Done(injection, hit, now)
                 self.last.ended = None if self.end else time.monotonic()
                 self.done.append(self.last)
+            else:
+                self.left_out.append(injection)
 
 
-def run(plan, targets, seconds, look, done, began):
-    """Does what the plan says, and adds each Done to done.  look() is called
-    in between."""
+def run(plan, targets, seconds, look, done, left_out, began):
+    """Does what the plan says, and adds each Done to done, or the Injection
+    to left_out, where it needs root.  look() is called in between."""
     faults = Faults(targets)
-    tracks = [Track(faults, [i for i in plan if i.track == name], done)
+    tracks = [Track(faults, [i for i in plan if i.track == name], done,
+                    left_out)
               for name in sorted({i.track for i in plan})]
     while time.monotonic() < began + seconds or any(t.busy() for t in tracks):
         for track in tracks:

@@ -103,6 +103,7 @@ class Round:
         self.calm = calm
         self.plan = [] if calm else plan(self.seed, seconds)
         self.done = []
+        self.left_out = []
         self.verified = {}
         self.services = []
         self.clients = self.watch = self.began = None
@@ -165,7 +166,8 @@ class Round:
         try:
             self.began = time.monotonic()
             round_faults.run(self.plan, self.targets, self.seconds,
-                             self.memory.look, self.done, self.began)
+                             self.memory.look, self.done, self.left_out,
+                             self.began)
             self.targets.all_back()
             self.answered_again()
         finally:
@@ -304,6 +306,11 @@ class Round:
                      self.clients.accepted_after(d.ended)),
                  "applied after": rounded(self.watch.applied_after(d.ended))}
                 for d in self.done if d.ended]
+
+    def not_injected(self):
+        """What was planned and could not be done."""
+        return [{"at": i.at, "fault": "%s: %s" % (i.track, i.kind),
+                 "why": "needs root"} for i in self.left_out]
 
 
 def rounded(seconds):

@@ -30,7 +30,8 @@ class Report:
             "trouble": trouble, "ended": time.strftime("%FT%TZ",
                                                        time.gmtime()),
             "seconds": round(seconds), "planned": len(round_.plan),
-            "injected": round_.injected(), "verified": round_.verified})
+            "injected": round_.injected(),
+            "not injected": round_.not_injected(), "verified": round_.verified})
         with open(os.path.join(self.dir, LINES), "a") as f:
             f.write(json.dumps(self.rounds[-1]) + "\n")
         with open(os.path.join(self.dir, TABLE), "w") as f:
@@ -86,7 +87,16 @@ class Report:
             lines.append("%-38s %5d %18s %18s" % (
                 kind, len(found), spread(found, "taken after"),
                 spread(found, "applied after")))
-        return lines
+        return lines + self._left_out()
+
+    def _left_out(self):
+        """A fault that this machine could not do was not survived either."""
+        found = {}
+        for r in self.rounds:
+            for i in r["not injected"]:
+                found.setdefault((i["fault"], i["why"]), []).append(i)
+        return ["%-38s %5d not injected: %s" % (fault, len(times), why)
+                for (fault, why), times in sorted(found.items())]
 
 
 def spread(found, what):

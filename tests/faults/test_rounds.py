@@ -4,14 +4,20 @@ A round is what `make faults` runs thirty of; here is a short one.  All that
 chance decides comes from SLUICE_SEED, or a seed that is printed.
 """
 
+import importlib.machinery
+import importlib.util
 import os
 import random
+import types
 
 import pytest
 
+import round_faults
 from round_one import Round
 from round_plan import KINDS, plan, text
+from round_report import Report
 from round_stage import Stage
+from stack import place
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +39,7 @@ def round_of(stage):
             r.verify()
         finally:
             r.stop()
-        print(r.verified)
+        print(r.verified, r.not_injected())
         r.remove()
     return run
 
@@ -65,3 +71,42 @@ def test_ten_rounds_have_faults_of_every_kind():
     found = {(i.track, i.kind) for n in range(10)
              for i in plan("x-%d" % n, 60)}
     assert found == {(t, k) for t, kinds in KINDS.items() for k in kinds}
+
+
+def the_run():
+    """tests/faults/run, as a module."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run")
+    loader = importlib.machinery.SourceFileLoader("faults_run", path)
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader("faults_run", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_a_fault_that_needs_root_stands_in_the_report_as_not_injected(
+        tmp_path):
+    """With a disk that could not be mounted, all of it but the services."""
+    stage = types.SimpleNamespace(
+        disk=types.SimpleNamespace(mounted=False), kafka=None, redis=None,
+        postgres=None, services=list)
+    targets = round_faults.Targets(stage, None, [])
+    targets.check = list
+    r = Round.__new__(Round)
+    r.plan = [i for i in plan("a", 60) if i.track == "disk"][:1]
+    r.done, r.left_out, r.verified = [], [], {}
+    round_faults.run([r.plan[0]._replace(at=0)], targets, 0.1, list, r.done,
+                     r.left_out, 0)
+    report = Report(str(tmp_path), "a", 60)
+    report.add(1, "a-1", "exact", "", r, 1)
+    assert "not injected: needs root" in (tmp_path / "report.txt").read_text()
+    assert '"disk: full"' in (tmp_path / "rounds.jsonl").read_text()
+    assert not r.injected()
+
+
+def test_a_run_that_needs_the_disk_fails_without_root(tmp_path, monkeypatch):
+    run = the_run()
+    monkeypatch.setattr(place, "is_root", lambda: False)
+    monkeypatch.setattr(run, "Asked", lambda: None)      # signals are pytest's
+    o = types.SimpleNamespace(first=1, rounds=1, need=["disk"])
+    with pytest.raises(run.Missing, match="needs root"):
+        run.rounds(o, str(tmp_path), None)
