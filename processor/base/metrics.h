@@ -29,7 +29,8 @@ typedef enum {
     METRICS_VERDICT_LATE,
     METRICS_VERDICT_DEAD,
     METRICS_VERDICT_SKIPPED,             /* in final rows already */
-    METRICS_VERDICT_REPEAT,              /* not the first of its key */
+    METRICS_VERDICT_REPEAT,              /* not the first of its name */
+    METRICS_VERDICT_TWICE,               /* the log has it elsewhere, too */
     METRICS_VERDICTS
 } metrics_verdict_e;
 

@@ -17,7 +17,8 @@
 METRICS_ROW(BATCHES, COUNTER, NONE, "batches",
             "Batches applied.")
 METRICS_ROW(RECORDS, COUNTER, VERDICT, "records",
-            "Records applied, by what became of them.")
+            "Records applied, by what became of them; twice: the log holds "
+            "it at another place too, which counts.")
 METRICS_ROW(BYTES, COUNTER, NONE, "bytes",
             "Bytes of the values of records applied.")
 METRICS_ROW(MEMBERS, COUNTER, SEEN, "members",

@@ -29,7 +29,7 @@ typedef struct {
 static const metrics_label_t  metrics_label_NONE = { NULL, { "" } };
 
 static const metrics_label_t  metrics_label_VERDICT = { "verdict", {
-    "counted", "late", "dead", "skipped", "repeat"
+    "counted", "late", "dead", "skipped", "repeat", "twice"
 } };
 
 static const metrics_label_t  metrics_label_STEP = { "step", {

@@ -18,7 +18,8 @@ typedef enum {
     VERDICT_COUNT = 'c',
     VERDICT_LATE = 'l',     /* its window is closed or due */
     VERDICT_PAST = 'p',     /* its window's final rows know of it */
-    VERDICT_REPEAT = 'r',   /* would count, but came before: first_seen */
+    VERDICT_REPEAT = 'r',   /* would count, but its name came before */
+    VERDICT_TWICE = 't',    /* would count, but the log has it twice */
     VERDICT_DEAD = 'd',     /* could be read, can't be kept */
     VERDICT_UNREAD = 'x'    /* could not be read: its time is not ours */
 } verdict_e;

@@ -260,10 +260,12 @@ apply_enter(batch_t *b, size_t i, size_t *n)
 
 
 /*
- * Of those that can come twice by right only the first ever counts.  That is
+ * Of those that can come twice by right only the first ever counts, and a
+ * record that the log holds twice counts from its first place.  That is
  * settled in PostgreSQL before anything else can be seen of them: a crash
- * behind this finds its own claims again.  In the same statement the history
- * is written.
+ * behind this finds its own claims, and its own rows of the history, again.
+ * The other place of a record brings the same member: no need to look at its
+ * bytes again.
  */
 static rc_t
 apply_write(batch_t *b, err_t *err)
@@ -280,8 +282,11 @@ apply_write(batch_t *b, err_t *err)
     rc = ledger_write(b->l, b->p, b->entries, n, b->state.next, err);
 
     for (size_t e = 0; rc == RC_OK && e < n; e++) {
-        if (!b->entries[e].mine) {
-            b->state.records[b->numbers[e]].verdict = VERDICT_REPEAT;
+        state_record_t *r = &b->state.records[b->numbers[e]];
+
+        if (b->entries[e].place != LEDGER_MINE) {
+            r->verdict = b->entries[e].place == LEDGER_TWICE ? VERDICT_TWICE
+                                                             : VERDICT_REPEAT;
         }
     }
 
@@ -394,12 +399,14 @@ apply_put(batch_t *b, err_t *err)
  * What is late or dead counts nowhere, so nothing may stand in its name: not
  * what was written of a file that the store then refused, nor by a lane that
  * did not see the close which made it late.  That lane can't write it again,
- * its closed_through has moved.
+ * its closed_through has moved.  Nor is late what counts from another place
+ * in the log: put back it would count once more.
  */
 static rc_t
 apply_release(batch_t *b, err_t *err)
 {
-    size_t n = 0;
+    size_t  n = 0;
+    rc_t    rc;
 
     for (size_t i = 0; i < b->n; i++) {
         verdict_e verdict = b->state.records[i].verdict;
@@ -412,7 +419,22 @@ apply_release(batch_t *b, err_t *err)
         }
     }
 
-    return n == 0 ? RC_OK : ledger_release(b->l, b->p, b->entries, n, err);
+    if (n == 0) {
+        return RC_OK;
+    }
+
+    rc = ledger_release(b->l, b->p, b->entries, n, err);
+
+    for (size_t e = 0; rc == RC_OK && e < n; e++) {
+        state_record_t *r = &b->state.records[b->numbers[e]];
+
+        if (b->entries[e].place == LEDGER_TWICE && r->verdict == VERDICT_LATE)
+        {
+            r->verdict = VERDICT_TWICE;
+        }
+    }
+
+    return rc;
 }
 
 

@@ -9,7 +9,8 @@
 --       11 how many windows the batch counts into, then for each its label;
 --       then for each record: offset, time, kind, window's number, member,
 --       row ('' when the lane knows the member to be there)
---       kinds: c count, l late, p past, r repeat, d dead, x unreadable
+--       kinds: c count, l late, p past, r repeat, d dead, x unreadable,
+--       t in the log twice: whether that place is late is all the same
 --
 -- The state is a function of the records before `next`, of `closed` and of
 -- window and lateness.  So whoever holds another belief than what is stored

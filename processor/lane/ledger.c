@@ -9,6 +9,12 @@
  * one way to be told what is stored in the same statement, also when another
  * transaction has committed it since this one began; it happens for repeats
  * alone.  Rows go in sorted by key, so that two lanes can't deadlock.
+ *
+ * uploads is asked for more than a number only where that says that rows were
+ * there before: in a replay, and when the log holds a record twice.  A second
+ * statement reads them, with a view of its own, as it must see what was
+ * committed since the first began.  The lock on progress keeps all those
+ * apart who write rows of one partition.
  */
 
 #include <inttypes.h>
@@ -48,10 +54,14 @@
     " $12::bigint[], $13::text[], $14::text[], $15::bigint[], $16::bigint[])" \
     " AS r(customer, id, sha256, at, seen, name, type, start, size)"
 
+/* Of two of one id the first in the log gets in. */
+#define SQL_NEW  " ORDER BY r.at ON CONFLICT DO NOTHING RETURNING 1"
+
+#define SQL_WRITTEN  "(SELECT count(*) FROM written)"
+
 static const char ledger_sql_write[] =
-    "WITH mine AS (" SQL_MOVE "), written AS (" SQL_UPLOADS
-    " ON CONFLICT DO NOTHING) "
-    "SELECT ledger_next FROM mine";
+    "WITH mine AS (" SQL_MOVE "), written AS (" SQL_UPLOADS SQL_NEW ") "
+    "SELECT ledger_next, " SQL_WRITTEN " FROM mine";
 
 /* Claims too, and no row for a repeat. */
 static const char ledger_sql_claim[] =
@@ -77,28 +87,49 @@ static const char ledger_sql_claim[] =
     "FROM given g JOIN held h USING (customer, id, sha256)"
     "), written AS (" SQL_UPLOADS
     " WHERE r.at NOT IN (SELECT j.at FROM judged j WHERE NOT j.mine)"
-    " ON CONFLICT DO NOTHING) "
-    "SELECT (SELECT ledger_next FROM mine),"
+    SQL_NEW ") "
+    "SELECT (SELECT ledger_next FROM mine), " SQL_WRITTEN ","
     " string_agg(CASE WHEN j.mine THEN '1' ELSE '0' END, '' ORDER BY j.n) "
     "FROM judged j";
 
+/* The row of uploads that is of r's record, at whatever place. */
+#define SQL_SAME(generation)                                                  \
+    "u.pipeline = $1::text AND u.topic = $2::text"                            \
+    " AND u.partition = $3::integer AND u.generation = " generation           \
+    "::integer AND u.window_start = " SQL_TIME("r.start")                     \
+    " AND u.id = r.id AND u.customer = r.customer AND u.sha256 = r.sha256"
+
+/*
+ * A digit for each record: 0, 1 where the row is its own, 2 where it is of
+ * another place.  Row by row, lest a planner without statistics reads days.
+ */
+#define SQL_PLACES(generation, given)                                         \
+    "SELECT string_agg(CASE WHEN u.at IS NULL THEN '0' WHEN u.at = r.at"      \
+    " THEN '1' ELSE '2' END, '' ORDER BY r.n) FROM " given                    \
+    " LEFT JOIN LATERAL (SELECT u.\"offset\" AS at FROM sluice.uploads u"     \
+    " WHERE " SQL_SAME(generation) " LIMIT 1) u ON true"
+
+static const char ledger_sql_places[] =
+    SQL_PLACES("$4", "unnest($5::text[], $6::text[], $7::text[],"
+               " $8::bigint[], $9::bigint[]) WITH ORDINALITY"
+               " AS r(customer, id, sha256, at, start, n)");
+
+/* The row of another place stays, and tells that the record counts. */
 static const char ledger_sql_release[] =
     "WITH mine AS (SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
     " FOR SHARE), given AS ("
     "SELECT * FROM mine, unnest($6::text[], $7::text[], $8::text[],"
-    " $9::bigint[], $10::bigint[])"
-    " AS r(customer, id, sha256, at, start)"
+    " $9::bigint[], $10::bigint[], $11::text[]) WITH ORDINALITY"
+    " AS r(customer, id, sha256, at, start, once, n)"
     "), claims AS ("
     "DELETE FROM sluice.first_seen f USING given r WHERE f.pipeline = $1"
-    " AND f.customer = r.customer AND f.id = r.id AND f.sha256 = r.sha256"
+    " AND f.customer = r.customer AND f.id = r.once AND f.sha256 = r.sha256"
     " AND f.topic = $2 AND f.partition = $3 AND f.generation = $5"
     " AND f.\"offset\" = r.at"
     "), uploads AS ("
-    "DELETE FROM sluice.uploads u USING given r WHERE u.pipeline = $1"
-    " AND u.topic = $2 AND u.partition = $3 AND u.generation = $5"
-    " AND u.\"offset\" = r.at"
-    " AND u.window_start = " SQL_TIME("r.start") ") "
-    "SELECT 1 FROM mine";
+    "DELETE FROM sluice.uploads u USING given r WHERE " SQL_SAME("$5")
+    " AND u.\"offset\" = r.at) "
+    SQL_PLACES("$5", "given r");
 
 /* Of uploads, then of first_seen; the first five mean the same in both. */
 enum { COL_CUSTOMER, COL_ID, COL_SHA256, COL_AT, COL_SEEN,
@@ -203,10 +234,13 @@ ledger_exec(links_t *l, const char *sql, size_t n, const char *const *params,
 }
 
 
-/* Runs a statement that moves the ledger, with ncolumns behind it. */
+/*
+ * Runs a statement that moves the ledger, with ncolumns behind it; *written:
+ * how many rows of uploads are new.
+ */
 static rc_t
 ledger_move(links_t *l, partition_t *p, const char *sql, int64_t through,
-    size_t ncolumns, err_t *err)
+    size_t ncolumns, size_t *written, err_t *err)
 {
     char         closed[24], known[24], now[24];
     const char  *params[7 + COLUMNS] = {
@@ -233,6 +267,7 @@ ledger_move(links_t *l, partition_t *p, const char *sql, int64_t through,
     }
 
     p->ledger_next = strtoll(pg_value(l->pg, 0, 0), NULL, 10);
+    *written = (size_t) strtoull(pg_value(l->pg, 0, 1), NULL, 10);
 
     return RC_OK;
 }
@@ -243,7 +278,7 @@ static rc_t
 ledger_judge(links_t *l, ledger_entry_t *entries, size_t n, size_t named,
     err_t *err)
 {
-    const char *digits = pg_value(l->pg, 0, 1);
+    const char *digits = pg_value(l->pg, 0, 2);
 
     if (digits == NULL || strlen(digits) != named) {
         return err_set(err, RC_RETRY, "first_seen answers for %zu of %zu "
@@ -251,9 +286,58 @@ ledger_judge(links_t *l, ledger_entry_t *entries, size_t n, size_t named,
     }
 
     for (size_t i = 0; i < n; i++) {
-        if (entries[i].once_len > 0) {
-            entries[i].mine = *digits++ == '1';
+        if (entries[i].once_len > 0 && *digits++ != '1') {
+            entries[i].place = LEDGER_REPEAT;
         }
+    }
+
+    return RC_OK;
+}
+
+
+/* Some were there before: from which place in the log? */
+static rc_t
+ledger_places(links_t *l, const partition_t *p, ledger_entry_t *entries,
+    size_t n, err_t *err)
+{
+    pg_array_t  *c = ledger_begin(l);
+    const char  *digits, *params[4 + COL_SEEN + 1] = {
+        l->conf->pipeline, l->conf->topic, p->id_text, p->generation_text
+    };
+    pg_result_t  result;
+    rc_t         rc;
+
+    for (size_t i = 0; i < n; i++) {
+        ledger_add(c, &entries[i], entries[i].rec->id, entries[i].rec->id_len,
+                   entries[i].start_ms);
+    }
+
+    for (int i = 0; i <= COL_SEEN; i++) {
+        params[4 + i] = pg_array_end(&c[i]);
+    }
+
+    rc = ledger_exec(l, ledger_sql_places, 4 + COL_SEEN + 1, params, &result,
+                     err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    digits = result.rows == 1 ? pg_value(l->pg, 0, 0) : NULL;
+    if (digits == NULL || strlen(digits) != n) {
+        return err_set(err, RC_RETRY, "uploads answers for %zu of %zu rows",
+                       digits == NULL ? 0 : strlen(digits), n);
+    }
+
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].place != LEDGER_MINE || digits[i] == '1') {
+            continue;
+        }
+
+        if (digits[i] == '0') {
+            return err_set(err, RC_RETRY, "a row of uploads was taken back");
+        }
+
+        entries[i].place = LEDGER_TWICE;
     }
 
     return RC_OK;
@@ -265,13 +349,13 @@ ledger_write(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
     int64_t through, err_t *err)
 {
     pg_array_t  *c = ledger_begin(l);
-    size_t       named = 0;
+    size_t       named = 0, written = 0, mine = 0;
     rc_t         rc;
 
     for (size_t i = 0; i < n; i++) {
         ledger_entry_t *e = &entries[i];
 
-        e->mine = 1;
+        e->place = LEDGER_MINE;
 
         if (l->conf->uploads_table) {
             ledger_add_upload(c, e);
@@ -283,45 +367,73 @@ ledger_write(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
         }
     }
 
-    if (named == 0) {
-        return n == 0 || !l->conf->uploads_table ? RC_OK
-               : ledger_move(l, p, ledger_sql_write, through, COL_CLAIM, err);
+    if (n == 0 || (named == 0 && !l->conf->uploads_table)) {
+        return RC_OK;
     }
 
-    rc = ledger_move(l, p, ledger_sql_claim, through, COLUMNS, err);
+    if (named == 0) {
+        rc = ledger_move(l, p, ledger_sql_write, through, COL_CLAIM, &written,
+                         err);
 
-    return rc != RC_OK ? rc : ledger_judge(l, entries, n, named, err);
+    } else {
+        rc = ledger_move(l, p, ledger_sql_claim, through, COLUMNS, &written,
+                         err);
+        if (rc == RC_OK) {
+            rc = ledger_judge(l, entries, n, named, err);
+        }
+    }
+
+    if (rc != RC_OK || !l->conf->uploads_table) {
+        return rc;
+    }
+
+    for (size_t i = 0; i < n; i++) {
+        mine += entries[i].place == LEDGER_MINE;
+    }
+
+    return written == mine ? RC_OK : ledger_places(l, p, entries, n, err);
 }
 
 
 rc_t
-ledger_release(links_t *l, partition_t *p, const ledger_entry_t *entries,
-    size_t n, err_t *err)
+ledger_release(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
+    err_t *err)
 {
     pg_array_t  *c = ledger_begin(l);
     char         closed[24];
-    const char  *params[] = {
+    const char  *digits, *params[] = {
         l->conf->pipeline, l->conf->topic, p->id_text,
         ledger_int(p->closed_ms, WINDOW_NONE, closed), p->generation_text,
-        NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL
     };
     pg_result_t  result;
     rc_t         rc;
 
     for (size_t i = 0; i < n; i++) {
-        ledger_add(c, &entries[i], entries[i].once, entries[i].once_len,
-                   entries[i].start_ms);
+        const ledger_entry_t *e = &entries[i];
+
+        ledger_add(c, e, e->rec->id, e->rec->id_len, e->start_ms);
+        pg_array_str(&c[COL_NAME], e->once, e->once_len);
     }
 
-    for (int i = 0; i <= COL_SEEN; i++) {
+    for (int i = 0; i <= COL_NAME; i++) {
         params[5 + i] = pg_array_end(&c[i]);
     }
 
-    rc = ledger_exec(l, ledger_sql_release, 10, params, &result, err);
+    rc = ledger_exec(l, ledger_sql_release, 11, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
 
-    return result.rows == 1 ? RC_OK
-           : err_set(err, RC_FENCED, "closed_through or generation has moved");
+    digits = result.rows == 1 ? pg_value(l->pg, 0, 0) : NULL;
+    if (digits == NULL || strlen(digits) != n) {
+        return err_set(err, RC_FENCED, "closed_through or generation has "
+                       "moved");
+    }
+
+    for (size_t i = 0; i < n; i++) {
+        entries[i].place = digits[i] == '2' ? LEDGER_TWICE : LEDGER_MINE;
+    }
+
+    return RC_OK;
 }

@@ -131,7 +131,8 @@ const conf_row_t lane_rows[] = {
 
     { "uploads_table", CONF_BOOL, AT(uploads_table), "on", 0, 0, NULL, 0,
       "Write a row of `sluice.uploads` for each record that was counted. What "
-      "was counted while it was off gets none later." },
+      "was counted while it was off gets none later, and a record that the "
+      "log holds twice is counted twice then." },
 
     { "log_level", CONF_ENUM, AT(log_level), "info", 0, 0,
       "error|warn|notice|info|debug", 1,

@@ -301,7 +301,7 @@ state_apply_keys(links_t *l, partition_t *p, const state_batch_t *batch)
 static void
 state_apply_records(links_t *l, const state_batch_t *batch)
 {
-    static const char *const kinds = "clprdx";
+    static const char *const kinds = "clprtdx";
 
     for (size_t i = 0; i < batch->n; i++) {
         const state_record_t *r = &batch->records[i];
@@ -373,6 +373,9 @@ state_count(const state_batch_t *batch)
             break;
         case VERDICT_PAST:
             verdict = METRICS_VERDICT_SKIPPED;
+            break;
+        case VERDICT_TWICE:
+            verdict = METRICS_VERDICT_TWICE;
             break;
         case VERDICT_DEAD:
         case VERDICT_UNREAD:

@@ -84,6 +84,7 @@ recount_drop(recount_t *r)
     recount_window_t  *win = &r->windows[0];
 
     members_free(&win->members);
+    members_free(&win->ids);
     free(win->counts);
     free(win->offsets);
     r->nwindows--;
@@ -230,6 +231,18 @@ recount_add(recount_window_t *win, const char *member, int64_t offset)
 }
 
 
+/* Is this the first place of it in the log?  A member has no space in it. */
+static int
+recount_is_new(recount_window_t *win, const record_t *rec, const char *member)
+{
+    char  name[RECORD_ID_MAX + PATH_MEMBER_MAX + 2];
+    int   n = snprintf(name, sizeof(name), "%s %.*s", member,
+                       (int) rec->id_len, rec->id);
+
+    return members_add(&win->ids, name, (size_t) n, NULL);
+}
+
+
 /* A record of a window in the range that is not late by the watermark. */
 static rc_t
 recount_one(recount_t *r, const record_t *rec, int64_t start_ms, err_t *err)
@@ -262,7 +275,9 @@ recount_one(recount_t *r, const record_t *rec, int64_t start_ms, err_t *err)
             return rc;
         }
     }
-    if (first) {
+    if (first
+        && (!r->conf->uploads_table || recount_is_new(win, rec, member)))
+    {
         recount_add(win, member, rec->offset);
     }
     return RC_OK;

@@ -5,7 +5,8 @@
  * core/record, core/window and core/verdict.  Of what a lane keeps it takes
  * three things: how far the log was read when a window was closed, which
  * records first_seen says counted, and which the store refused, from the dead
- * topic.
+ * topic.  Where uploads are written a record that the log holds twice counts
+ * once, as with a lane.
  */
 
 #ifndef SLUICE_TOOL_RECOUNT_H
@@ -23,7 +24,8 @@ typedef struct {
     int64_t    through;              /* records from here on came too late */
     members_t  members;
     int64_t   *counts;               /* of each member */
-    int64_t   *offsets;              /* of all that count, in order */
+    members_t  ids;                  /* and of the records that count */
+    int64_t   *offsets;              /* theirs, in order */
     size_t     noffsets, offsets_cap;
 } recount_window_t;
 

@@ -73,8 +73,10 @@ static const char verify_sql_rows[] =
     " ORDER BY customer, sha256 LIMIT " VERIFY_PAGE;
 
 static const char verify_sql_uploads[] =
-    "SELECT \"offset\", customer FROM sluice.uploads WHERE " VERIFY_WINDOW
-    " AND \"offset\" > $6::bigint ORDER BY \"offset\" LIMIT " VERIFY_PAGE;
+    "SELECT \"offset\", id, customer, sha256 FROM sluice.uploads"
+    " WHERE " VERIFY_WINDOW " AND (id, customer, sha256)"
+    " > ($6::text, $7::text, $8::text)"
+    " ORDER BY id, customer, sha256 LIMIT " VERIFY_PAGE;
 
 static const char verify_sql_erased[] =
     "SELECT customer, (extract(epoch FROM max(before)) * 1000)::bigint"
@@ -246,48 +248,72 @@ verify_upload(verify_t *v, verify_kind_e kind, int64_t offset)
 }
 
 
-/* Both are in order of offset: one walk. */
+/* Where offset is among those that count; noffsets: nowhere. */
+static size_t
+verify_offset(const recount_window_t *win, int64_t offset)
+{
+    size_t  from = 0, to = win->noffsets;
+
+    while (from < to) {
+        size_t  at = from + (to - from) / 2;
+
+        if (win->offsets[at] < offset) {
+            from = at + 1;
+        } else {
+            to = at;
+        }
+    }
+    return from < win->noffsets && win->offsets[from] == offset
+           ? from : win->noffsets;
+}
+
+
+/* In the order of their key, which is not the log's. */
 static rc_t
 verify_uploads(verify_t *v, const recount_window_t *win, const char *start,
     err_t *err)
 {
     const lane_conf_t  *conf = v->env->conf;
-    char                after[24] = "-1";
+    char                after[3][RECORD_ID_MAX + SLUICE_CUSTOMER_MAX] = { "" };
     const char         *params[] = { conf->pipeline, conf->topic,
                                      v->at->partition, v->at->generation,
-                                     start, after };
+                                     start, after[0], after[1], after[2] };
+    pg_t               *pg = v->recount.pg;
     pg_result_t         result = { .rows = 1 };
-    size_t              n = 0;
+    char               *seen = mem_zalloc(win->noffsets + 1);
+    rc_t                rc = RC_OK;
 
     while (result.rows > 0) {
-        rc_t  rc = pg_exec(v->recount.pg, verify_sql_uploads, 6, params,
-                           &result, err);
-
+        rc = pg_exec(pg, verify_sql_uploads, 8, params, &result, err);
         if (rc != RC_OK) {
-            return rc;
+            break;
         }
 
         for (size_t i = 0; i < result.rows; i++) {
-            const char  *text = pg_value(v->recount.pg, i, 0);
-            int64_t      offset = strtoll(text, NULL, 10);
+            int64_t  offset = strtoll(pg_value(pg, i, 0), NULL, 10);
+            size_t   at = verify_offset(win, offset);
 
-            (void) snprintf(after, sizeof(after), "%s", text);
             v->uploads++;
-            for (; n < win->noffsets && win->offsets[n] < offset; n++) {
-                verify_upload(v, VERIFY_UPLOAD_MISSING, win->offsets[n]);
-            }
-            if (n < win->noffsets && win->offsets[n] == offset) {
-                n++;
-            } else {
+            if (at == win->noffsets || seen[at]) {
                 verify_upload(v, VERIFY_UPLOAD_EXTRA, offset);
             }
+            seen[at] = 1;
+        }
+
+        for (int k = 0; result.rows > 0 && k < 3; k++) {
+            (void) snprintf(after[k], sizeof(after[k]), "%s",
+                            pg_value(pg, result.rows - 1, (size_t) k + 1));
         }
     }
 
-    for (; n < win->noffsets; n++) {
-        verify_upload(v, VERIFY_UPLOAD_MISSING, win->offsets[n]);
+    for (size_t n = 0; rc == RC_OK && n < win->noffsets; n++) {
+        if (!seen[n]) {
+            verify_upload(v, VERIFY_UPLOAD_MISSING, win->offsets[n]);
+        }
     }
-    return RC_OK;
+
+    free(seen);
+    return rc;
 }
 
 

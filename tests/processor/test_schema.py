@@ -189,12 +189,39 @@ def test_a_count_without_its_uploads_is_a_mismatch(db):
     found = "SELECT count, uploads FROM sluice.upload_mismatch"
     assert run(db, found) == [(2, 0)]
     for at in 5, 6, 7:
-        run(db, "INSERT INTO sluice.uploads VALUES ('main', 'id', 'uploads',"
-                " 0, 0, %s, '', 'n', %s, %s, 1, 'x/y', %s)",
-            (at, "0" * 64, NOON, NOON))
+        run(db, "INSERT INTO sluice.uploads VALUES ('main', 'id' || %s,"
+                " 'uploads', 0, 0, %s, '', 'n', %s, %s, 1, 'x/y', %s)",
+            (at, at, "0" * 64, NOON, NOON))
         if at == 6:
             assert run(db, found) == []
     assert run(db, found) == [(2, 3)]
+
+
+def test_what_was_counted_twice_keeps_its_first_place(empty, place_of):
+    """A history from before a record that came twice counted once."""
+    copy = os.path.join(place_of, "sql")
+    shutil.copytree(os.path.dirname(MIGRATE), copy)
+    os.unlink(os.path.join(copy, "007_twice.sql"))
+    assert migrate(empty, os.path.join(copy, "migrate")).returncode == 0
+
+    db = connect(empty)
+    for day, at, id in (0, 9, "u/1"), (0, 5, "u/1"), (0, 7, "u/2"), \
+            (1, 12, "u/1"), (1, 11, "u/1"):
+        window = NOON + datetime.timedelta(days=day)
+        run(db, "SELECT sluice.ensure_day(%s)", (window,))
+        run(db, "INSERT INTO sluice.uploads VALUES ('p', %s, 't', 0, 0, %s,"
+                " 'c', 'n', %s, %s, 1, 'x/y', %s)",
+            (id, at, "0" * 64, window, window))
+
+    done = migrate(empty)
+    assert done.returncode == 0 and "2 records were counted twice" \
+        in done.stdout, done.stdout
+    assert run(db, 'SELECT "offset" FROM sluice.uploads ORDER BY 1') \
+        == [(5,), (7,), (11,)]
+    assert run(db, "SELECT count(*) FROM sluice.upload_history") == [(3,)]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        run(db, 'UPDATE sluice.uploads SET id = \'u/1\' WHERE "offset" = 7')
+    db.close()
 
 
 def test_many_may_make_the_same_day(dsn):
