@@ -9,7 +9,8 @@ import os
 import time
 
 LINES, TABLE = "rounds.jsonl", "report.txt"
-COLUMNS = ("records", "repeats", "counted", "uploads", "rows", "objects")
+COLUMNS = ("records", "repeats", "twice", "counted", "uploads", "rows",
+           "objects")
 
 
 class Report:

@@ -89,9 +89,34 @@ def test_an_accepted_file_that_is_not_in_the_log_is_found(told):
     told.refused("accepted and lost")
 
 
-def test_an_id_that_is_in_the_log_twice_is_found(told):
-    told.records.append(copy.deepcopy(told.records[0]))
-    told.refused("in the log twice")
+def again(told, number, **over):
+    """A producer that got no answer stored a record a second time."""
+    second = copy.deepcopy(told.records[number])
+    second.offset = len(told.records)
+    vars(second).update(over)
+    told.records.append(second)
+    return second
+
+
+@pytest.mark.parametrize("number", [0, 2, 4], ids=["plain", "keyed", "alone"])
+def test_a_record_that_is_in_the_log_twice_counts_once(told, number):
+    repeats = told.log.repeats()
+    again(told, number)
+    assert len(told.log.twice()) == 1 and told.log.repeats() == repeats
+    told.check()
+
+
+def test_a_record_that_was_counted_twice_is_found(told):
+    told.rows[2] = row([told.records[4], again(told, 4)], 2000)
+    told.refused("the log has 1")
+
+
+@pytest.mark.parametrize("other", [
+    dict(timestamp=1001), dict(partition=1), dict(value=PNG + b"b")],
+    ids=lambda d: next(iter(d)))
+def test_an_id_of_two_records_is_found(told, other):
+    again(told, 0, **other)
+    told.refused("one id, and not the same")
 
 
 def test_a_rejected_file_that_is_in_the_log_is_found(told):
