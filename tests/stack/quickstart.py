@@ -20,7 +20,7 @@ from . import client, conf, place, service, wait
 from .kafka import Kafka, fetch
 from .nginx import Nginx
 from .postgres import Postgres
-from .processor import Processor
+from .processor import Processor, binary
 from .redis import Redis
 
 RUN = os.path.abspath(os.environ.get("SLUICE_RUN",
@@ -76,6 +76,8 @@ class Ground:
         self.postgres.start()
         self.kafka.start()
         self.postgres.create_sluice("sluice")
+        # As the playbook does: purge and erase can be tried.
+        self.postgres.psql("GRANT sluice_purger TO processor_login")
         self.kafka.create_uploads(TOPIC)
 
         say("quickstart: starting nginx and the processor")
@@ -161,8 +163,10 @@ Try, in another shell:
   kcat -b "$KAFKA_BOOTSTRAP" -C -e -q -t "$TOPIC" \\
       -f '%p/%o %T %k %S bytes\\n  %h\\n'
   find "$STORE/" -type f
+  {processor} windows -c {run}/processor/processor.ini
 
-Logs are {run}/*.log.  Ctrl-C stops everything.""".format(image=image, run=run, **e))
+Logs are {run}/*.log.  Ctrl-C stops everything.""".format(
+        image=image, run=run, processor=os.path.relpath(binary()), **e))
 
 
 def read(name):
