@@ -27,8 +27,7 @@
 #include "tool/tool.h"
 #include "tool/when.h"
 
-#define ERASE_SLICE     "5000"
-#define ERASE_KEPT_MAX  1000000      /* paths in memory */
+#define ERASE_SLICE  "5000"
 
 typedef struct {
     const tool_env_t  *env;
@@ -83,7 +82,7 @@ static const char erase_sql_open[] =
 static const char erase_sql_kept[] =
     "SELECT object FROM sluice.summary WHERE customer = $2::text"
     " AND (pipeline <> $1::text OR NOT final OR window_start >= "
-    ERASE_TIME("$3") ") LIMIT 1000001";
+    ERASE_TIME("$3") ")" OBJECTS_KEPT_LIMIT;
 
 
 static int64_t
@@ -327,21 +326,12 @@ erase_left(erase_t *e, members_t *keep, err_t *err)
     e->open = erase_number(e, 0);
 
     rc = erase_exec(e, erase_sql_kept, &result, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    if (result.rows > ERASE_KEPT_MAX) {
+    if (rc == RC_OK && !objects_keep(keep, e->job.pg, &result)) {
         return err_set(err, RC_REJECT, "more than %d files of the customer "
                        "are in open windows or other pipelines: try again "
-                       "later", ERASE_KEPT_MAX);
+                       "later", OBJECTS_KEPT_MAX);
     }
-
-    for (size_t i = 0; i < result.rows; i++) {
-        const char  *path = pg_value(e->job.pg, i, 0);
-
-        members_add(keep, path, strlen(path), NULL);
-    }
-    return RC_OK;
+    return rc;
 }
 
 

@@ -214,6 +214,22 @@ objects_find(const store_ops_t *ops, store_t *store, const char *prefix,
 }
 
 
+int
+objects_keep(members_t *keep, const pg_t *pg, const pg_result_t *result)
+{
+    if (result->rows > OBJECTS_KEPT_MAX) {
+        return 0;
+    }
+
+    for (size_t i = 0; i < result->rows; i++) {
+        const char  *path = pg_value(pg, i, 0);
+
+        members_add(keep, path, strlen(path), NULL);
+    }
+    return 1;
+}
+
+
 void
 objects_free(objects_folders_t *found)
 {

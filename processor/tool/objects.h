@@ -15,6 +15,7 @@
 #include "core/members.h"
 #include "core/path.h"
 #include "core/store.h"
+#include "io/pg.h"
 
 #define OBJECTS_DAY_MS  (24 * 3600 * INT64_C(1000))
 
@@ -43,6 +44,16 @@ rc_t objects_find(const store_ops_t *ops, store_t *store, const char *prefix,
     const char *customer, int64_t before_ms, objects_folders_t *found,
     err_t *err);
 void objects_free(objects_folders_t *found);
+
+/*
+ * What still refers to objects: adds the paths in the first column of a
+ * statement that ends in OBJECTS_KEPT_LIMIT.  0 when they are more than
+ * OBJECTS_KEPT_MAX, which are held in memory.
+ */
+#define OBJECTS_KEPT_MAX    1000000
+#define OBJECTS_KEPT_LIMIT  " LIMIT 1000001"
+
+int objects_keep(members_t *keep, const pg_t *pg, const pg_result_t *result);
 
 typedef struct {
     int64_t  objects, bytes;         /* removed, or to be */

@@ -31,7 +31,6 @@
 
 #define PURGE_TRIES     30           /* for the lock of a day, about 2 min */
 #define PURGE_ROWS      "5000"
-#define PURGE_KEPT_MAX  1000000      /* paths in memory */
 #define PURGE_HOUR_MS   (3600 * INT64_C(1000))
 
 typedef struct {
@@ -84,7 +83,7 @@ static const char purge_sql_first_seen_count[] =
 static const char purge_sql_kept[] =
     "SELECT sluice.kept_objects($1::text, $2::text, ((" PURGE_BEFORE("$3")
     ") AT TIME ZONE 'UTC')::date, " PURGE_BEFORE("$4") ")"
-    " LIMIT 1000001";
+    OBJECTS_KEPT_LIMIT;
 
 
 static void
@@ -296,21 +295,12 @@ purge_kept(purge_t *p, int64_t day_ms, members_t *keep, err_t *err)
 
     members_reset(keep);
     rc = pg_exec(p->job.pg, purge_sql_kept, 4, params, &result, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    if (result.rows > PURGE_KEPT_MAX) {
+    if (rc == RC_OK && !objects_keep(keep, p->job.pg, &result)) {
         return err_set(err, RC_REJECT, "other pipelines have more than %d "
                        "objects of that day below the same store_prefix: give "
-                       "each its own", PURGE_KEPT_MAX);
+                       "each its own", OBJECTS_KEPT_MAX);
     }
-
-    for (size_t i = 0; i < result.rows; i++) {
-        const char  *path = pg_value(p->job.pg, i, 0);
-
-        members_add(keep, path, strlen(path), NULL);
-    }
-    return RC_OK;
+    return rc;
 }
 
 
