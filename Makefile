@@ -132,10 +132,12 @@ processor-asan: $(BUILD)/processor-asan/sluice-processor
 # ---- unit tests and fuzzers ----------------------------------------------
 #
 # tests/unit/test_*.c: one program each, linked with everything that is pure:
-# the module's plain C and the processor's base/ and core/.  A test that needs
-# a socket is an integration test and lives elsewhere.
+# the module's plain C and the processor's base/ and core/; and with the other
+# files there, which several tests share.  A test that needs a socket is an
+# integration test and lives elsewhere.
 
 UNIT_SRCS := $(wildcard tests/unit/test_*.c)
+UNIT_HELP := $(filter-out $(UNIT_SRCS),$(wildcard tests/unit/*.c))
 PURE_SRCS := $(wildcard ngx_module/multipart*.c) ngx_module/sniff.c \
              ngx_module/header_text.c ngx_module/idempotency_key.c \
              ngx_module/rfc3339.c ngx_module/kafka_stats.c \
@@ -149,9 +151,10 @@ UNIT_LIBS  = $(shell pkg-config --libs cmocka jansson libcrypto inih) -pthread
 
 # $(1) directory, $(2) flags
 define unit_rules
-$(1)/pure.a: $(PURE_SRCS) $(PROC_HDRS) $(wildcard ngx_module/*.h)
+$(1)/pure.a: $(PURE_SRCS) $(UNIT_HELP) $(PROC_HDRS) \
+             $(wildcard ngx_module/*.h tests/unit/*.h)
 	rm -rf $(1)/pure $(1)/pure.a && mkdir -p $(1)/pure
-	for f in $(PURE_SRCS); do \
+	for f in $(PURE_SRCS) $(UNIT_HELP); do \
 	    $$(CC) $$(UNIT_FLAGS) $(2) -c \
 	        -o $(1)/pure/$$$$(echo $$$$f | tr / _).o $$$$f || exit 1; \
 	done
