@@ -4,62 +4,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "store/file.h"
+#include "stored.h"
 
-static char               root[64];
-static store_file_conf_t  conf = { root };
-static err_t              err;
-
-
-static int
-setup(void **state)
-{
-    store_t  *store = NULL;
-
-    strcpy(root, "/tmp/sluice-store-XXXXXX");
-    if (mkdtemp(root) == NULL
-        || store_file.open(&store, &conf, &err) != RC_OK)
-    {
-        return -1;
-    }
-    *state = store;
-    return 0;
-}
-
-
-static int
-teardown(void **state)
-{
-    char  command[100];
-
-    store_file.close(*state);
-    (void) snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
-}
-
-
-static char *
-below(const char *path)
-{
-    static char  full[1200];
-
-    (void) snprintf(full, sizeof(full), "%s/%s", root, path);
-    return full;
-}
+static err_t  err;
 
 
 static store_object_t
@@ -74,7 +32,7 @@ static void
 assert_holds(const char *path, const char *text)
 {
     char     got[100];
-    int      fd = open(below(path), O_RDONLY);
+    int      fd = open(stored_below(path), O_RDONLY);
     ssize_t  n;
 
     if (fd < 0) {
@@ -84,21 +42,6 @@ assert_holds(const char *path, const char *text)
     close(fd);
     assert_int_equal(n, strlen(text));
     assert_memory_equal(got, text, strlen(text));
-}
-
-
-static int
-incoming(void)
-{
-    int             n = 0;
-    DIR            *dir = opendir(below(".incoming"));
-    struct dirent  *entry;
-
-    while ((entry = readdir(dir)) != NULL) {
-        n += entry->d_name[0] != '.';
-    }
-    closedir(dir);
-    return n;
 }
 
 
@@ -121,11 +64,11 @@ test_a_batch_lies_under_its_names(void **state)
     assert_holds("2026/11/20/12/00:30/b.jpg", "");
     assert_holds("c-acme/2026/11/20/12/01:00/c.bin", "three");
     assert_holds("top", "four");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 
-    assert_int_equal(stat(below("top"), &sb), 0);
+    assert_int_equal(stat(stored_below("top"), &sb), 0);
     assert_int_equal(sb.st_mode & 07777, 0640);
-    assert_int_equal(stat(below("2026/11"), &sb), 0);
+    assert_int_equal(stat(stored_below("2026/11"), &sb), 0);
     assert_int_equal(sb.st_mode & 0777, 0750);
 }
 
@@ -139,9 +82,9 @@ test_modes_do_not_depend_on_the_umask(void **state)
 
     assert_int_equal(store_file.put(*state, &obj, 1, &err), RC_OK);
     (void) umask(old);
-    assert_int_equal(stat(below("d/x"), &sb), 0);
+    assert_int_equal(stat(stored_below("d/x"), &sb), 0);
     assert_int_equal(sb.st_mode & 0777, 0640);
-    assert_int_equal(stat(below("d"), &sb), 0);
+    assert_int_equal(stat(stored_below("d"), &sb), 0);
     assert_int_equal(sb.st_mode & 0777, 0750);
 }
 
@@ -179,7 +122,7 @@ test_names_that_are_not_ours_are_refused(void **state)
         assert_int_equal(objs[1].rc, RC_OK);
     }
     assert_holds("good", "y");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -198,7 +141,7 @@ test_a_name_too_long_for_the_disk_is_rejected_alone(void **state)
     assert_non_null(strstr(objs[0].err.text, "too long"));
     assert_int_equal(objs[1].rc, RC_OK);
     assert_holds("d/good", "y");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -208,8 +151,8 @@ test_a_symbolic_link_is_not_followed(void **state)
     store_object_t  objs[] = { object("link/x", "x"), object("l", "new") };
     struct stat     sb;
 
-    assert_int_equal(symlink("/tmp", below("link")), 0);
-    assert_int_equal(symlink("/nowhere", below("l")), 0);
+    assert_int_equal(symlink("/tmp", stored_below("link")), 0);
+    assert_int_equal(symlink("/nowhere", stored_below("l")), 0);
 
     assert_int_equal(store_file.put(*state, objs, 2, &err), RC_RETRY);
     assert_int_equal(objs[0].rc, RC_RETRY);
@@ -217,9 +160,9 @@ test_a_symbolic_link_is_not_followed(void **state)
 
     /* In a link's place the object's own file is put. */
     assert_int_equal(objs[1].rc, RC_OK);
-    assert_int_equal(lstat(below("l"), &sb), 0);
+    assert_int_equal(lstat(stored_below("l"), &sb), 0);
     assert_true(S_ISREG(sb.st_mode));
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -227,17 +170,14 @@ static void
 test_a_full_disk_is_retried_and_leaves_nothing(void **state)
 {
     static char     big[200000];
-    struct rlimit   old, small;
+    struct rlimit   old;
     store_object_t  objs[] = {
         { "d/big", big, sizeof(big), "text/plain", RC_OK, { "" } },
         object("d/small", "fits")
     };
 
     /* The nearest to ENOSPC that a test may ask of the kernel: EFBIG. */
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    small = old;
-    small.rlim_cur = 65536;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    old = stored_limit(RLIMIT_FSIZE, 65536);
 
     rc_t  rc = store_file.put(*state, objs, 2, &err);
 
@@ -245,10 +185,10 @@ test_a_full_disk_is_retried_and_leaves_nothing(void **state)
     assert_int_equal(rc, RC_RETRY);
     assert_int_equal(objs[0].rc, RC_RETRY);
     assert_non_null(strstr(err.text, "d/big"));
-    assert_int_equal(access(below("d/big"), F_OK), -1);
+    assert_int_equal(access(stored_below("d/big"), F_OK), -1);
     assert_int_equal(objs[1].rc, RC_OK);
     assert_holds("d/small", "fits");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -259,7 +199,7 @@ test_many_directories_need_few_descriptors(void **state)
 
     static char     names[N][64];
     store_object_t  objs[N];
-    struct rlimit   old, small;
+    struct rlimit   old;
 
     for (int i = 0; i < N; i++) {
         (void) snprintf(names[i], sizeof(names[i]),
@@ -267,10 +207,7 @@ test_many_directories_need_few_descriptors(void **state)
         objs[i] = object(names[i], "x");
     }
 
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    small = old;
-    small.rlim_cur = 128;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    old = stored_limit(RLIMIT_NOFILE, 128);
 
     rc_t  rc = store_file.put(*state, objs, N, &err);
 
@@ -291,7 +228,7 @@ put_many(void *arg)
 
     (void) arg;
 
-    if (store_file.open(&store, &conf, &why) != RC_OK) {
+    if (store_file.open(&store, &stored_conf, &why) != RC_OK) {
         return (void *) 1;
     }
 
@@ -330,7 +267,7 @@ test_lanes_may_make_the_same_directories(void **state)
         assert_null(bad);
     }
     assert_holds("c-9/19/x", "9 19");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -343,19 +280,19 @@ test_only_old_leftovers_are_removed(void **state)
 
     (void) state;
 
-    fd = open(below(".incoming/crashed"), O_WRONLY | O_CREAT, 0640);
+    fd = open(stored_below(".incoming/crashed"), O_WRONLY | O_CREAT, 0640);
     assert_true(fd >= 0);
     assert_int_equal(futimens(fd, old), 0);
     close(fd);
-    fd = open(below(".incoming/living"), O_WRONLY | O_CREAT, 0640);
+    fd = open(stored_below(".incoming/living"), O_WRONLY | O_CREAT, 0640);
     assert_true(fd >= 0);
     close(fd);
 
-    assert_int_equal(store_file.open(&other, &conf, &err), RC_OK);
+    assert_int_equal(store_file.open(&other, &stored_conf, &err), RC_OK);
     store_file.close(other);
 
-    assert_int_equal(access(below(".incoming/crashed"), F_OK), -1);
-    assert_int_equal(access(below(".incoming/living"), F_OK), 0);
+    assert_int_equal(access(stored_below(".incoming/crashed"), F_OK), -1);
+    assert_int_equal(access(stored_below(".incoming/living"), F_OK), 0);
 }
 
 
@@ -363,7 +300,7 @@ static void
 test_probe_leaves_nothing_behind(void **state)
 {
     assert_int_equal(store_file.probe(*state, &err), RC_OK);
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 }
 
 
@@ -381,50 +318,39 @@ test_a_root_that_is_away_is_retried(void **state)
 }
 
 
+static char  big[1 << 20];
+
+
+static void
+put_eight(store_t *store, int k)
+{
+    char            names[8][32];
+    store_object_t  objs[8];
+
+    for (int i = 0; i < 8; i++) {
+        (void) snprintf(names[i], sizeof(names[i]), "k/%d/%d", k % 50, i);
+        objs[i] = (store_object_t) { names[i], big, sizeof(big), "x/y",
+                                     RC_OK, { "" } };
+    }
+    (void) store_file.put(store, objs, 8, &err);
+}
+
+
 static void
 test_a_kill_leaves_only_whole_objects(void **state)
 {
-    static char  big[1 << 20];
-
-    char  names[8][32];
-
-    (void) state;
-    memset(big, 'x', sizeof(big));
-
-    for (int round = 0; round < 5; round++) {
-        pid_t  pid = fork();
-
-        if (pid == 0) {
-            store_t  *store;
-
-            if (store_file.open(&store, &conf, &err) != RC_OK) {
-                _exit(1);
-            }
-            for (int k = 0;; k++) {
-                store_object_t  objs[8];
-
-                for (int i = 0; i < 8; i++) {
-                    (void) snprintf(names[i], sizeof(names[i]), "k/%d/%d",
-                                    k % 50, i);
-                    objs[i] = (store_object_t) { names[i], big, sizeof(big),
-                                                 "x/y", RC_OK, { "" } };
-                }
-                (void) store_file.put(store, objs, 8, &err);
-            }
-        }
-
-        (void) usleep(20000 + 7000 * (useconds_t) round);
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        assert_int_equal(waitpid(pid, NULL, 0), pid);
-    }
-
     struct stat  sb;
     char         name[32];
+
+    (void) state;
+
+    memset(big, 'x', sizeof(big));
+    stored_killed(put_eight);
 
     for (int k = 0; k < 50; k++) {
         for (int i = 0; i < 8; i++) {
             (void) snprintf(name, sizeof(name), "k/%d/%d", k, i);
-            if (stat(below(name), &sb) == 0) {
+            if (stat(stored_below(name), &sb) == 0) {
                 assert_int_equal(sb.st_size, sizeof(big));
             }
         }
@@ -436,7 +362,8 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-#define T(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)                                                                  \
+    cmocka_unit_test_setup_teardown(f, stored_setup, stored_teardown)
         T(test_a_batch_lies_under_its_names),
         T(test_modes_do_not_depend_on_the_umask),
         T(test_putting_again_replaces),

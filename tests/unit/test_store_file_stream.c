@@ -4,76 +4,19 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "store/file.h"
+#include "stored.h"
 
-static char               root[64];
-static store_file_conf_t  conf = { root };
-static err_t              err;
-
-
-static int
-setup(void **state)
-{
-    store_t  *store = NULL;
-
-    strcpy(root, "/tmp/sluice-store-XXXXXX");
-    if (mkdtemp(root) == NULL
-        || store_file.open(&store, &conf, &err) != RC_OK)
-    {
-        return -1;
-    }
-    *state = store;
-    return 0;
-}
-
-
-static int
-teardown(void **state)
-{
-    char  command[100];
-
-    store_file.close(*state);
-    (void) snprintf(command, sizeof(command), "rm -rf %s", root);
-    return system(command);
-}
-
-
-static char *
-below(const char *path)
-{
-    static char  full[1200];
-
-    (void) snprintf(full, sizeof(full), "%s/%s", root, path);
-    return full;
-}
-
-
-static int
-incoming(void)
-{
-    int             n = 0;
-    DIR            *dir = opendir(below(".incoming"));
-    struct dirent  *entry;
-
-    while ((entry = readdir(dir)) != NULL) {
-        n += entry->d_name[0] != '.';
-    }
-    closedir(dir);
-    return n;
-}
+static err_t  err;
 
 
 static void
@@ -119,7 +62,7 @@ test_an_object_appears_whole_at_commit(void **state)
     assert_int_equal(store_file.append(p, "two", 3, &err), RC_OK);
     assert_int_equal(store_file.stat(*state, "c-a/2026/x.mp4", &st, &err),
                      RC_REJECT);
-    assert_int_equal(incoming(), 1);
+    assert_int_equal(stored_incoming(), 1);
 
     assert_int_equal(store_file.commit(p, &err), RC_OK);
     assert_int_equal(store_file.stat(*state, "c-a/2026/x.mp4", &st, &err),
@@ -127,11 +70,11 @@ test_an_object_appears_whole_at_commit(void **state)
     assert_int_equal(st.size, 7);
     assert_true(st.mtime_ms > INT64_C(1600000000000));
     assert_reads(*state, "c-a/2026/x.mp4", 0, "one two");
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
 
-    assert_int_equal(stat(below("c-a/2026/x.mp4"), &sb), 0);
+    assert_int_equal(stat(stored_below("c-a/2026/x.mp4"), &sb), 0);
     assert_int_equal(sb.st_mode & 07777, 0640);
-    assert_int_equal(stat(below("c-a/2026"), &sb), 0);
+    assert_int_equal(stat(stored_below("c-a/2026"), &sb), 0);
     assert_int_equal(sb.st_mode & 0777, 0750);
 }
 
@@ -146,7 +89,7 @@ test_an_aborted_object_leaves_nothing(void **state)
     assert_int_equal(store_file.append(p, "one", 3, &err), RC_OK);
     store_file.abort(p);
     store_file.abort(NULL);
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
     assert_int_equal(store_file.stat(*state, "a/x", &st, &err), RC_REJECT);
 }
 
@@ -189,63 +132,54 @@ static void
 test_a_full_disk_is_retried_and_leaves_nothing(void **state)
 {
     static char    big[64 * 1024];
-    struct rlimit  old, small = { 16 * 1024, RLIM_INFINITY };
+    struct rlimit  old;
     store_put_t   *p;
 
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    small.rlim_max = old.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    old = stored_limit(RLIMIT_FSIZE, 16 * 1024);
 
     assert_int_equal(store_file.begin(*state, "a/x", "x/y", &p, &err), RC_OK);
     assert_int_equal(store_file.append(p, big, sizeof(big), &err), RC_RETRY);
     store_file.abort(p);
 
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_int_equal(incoming(), 0);
+    assert_int_equal(stored_incoming(), 0);
+}
+
+
+static char  piece[256 * 1024];
+
+
+static void
+append_eight(store_t *store, int k)
+{
+    char          name[32];
+    store_put_t  *p;
+
+    (void) snprintf(name, sizeof(name), "k/%d", k % 50);
+    if (store_file.begin(store, name, "x/y", &p, &err) != RC_OK) {
+        _exit(1);
+    }
+    for (int i = 0; i < 8; i++) {
+        (void) store_file.append(p, piece, sizeof(piece), &err);
+    }
+    (void) store_file.commit(p, &err);
 }
 
 
 static void
 test_a_kill_leaves_only_whole_objects(void **state)
 {
-    static char  piece[256 * 1024];
     struct stat  sb;
 
     (void) state;
 
-    for (int round = 0; round < 5; round++) {
-        pid_t  pid = fork();
-
-        if (pid == 0) {
-            store_t      *store;
-            store_put_t  *p;
-            char          name[32];
-
-            if (store_file.open(&store, &conf, &err) != RC_OK) {
-                _exit(1);
-            }
-            for (int k = 0;; k++) {
-                (void) snprintf(name, sizeof(name), "k/%d", k % 50);
-                if (store_file.begin(store, name, "x/y", &p, &err) != RC_OK) {
-                    _exit(1);
-                }
-                for (int i = 0; i < 8; i++) {
-                    (void) store_file.append(p, piece, sizeof(piece), &err);
-                }
-                (void) store_file.commit(p, &err);
-            }
-        }
-
-        (void) usleep(20000 + 7000 * (useconds_t) round);
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        assert_int_equal(waitpid(pid, NULL, 0), pid);
-    }
+    stored_killed(append_eight);
 
     for (int k = 0; k < 50; k++) {
         char  name[32];
 
         (void) snprintf(name, sizeof(name), "k/%d", k);
-        if (stat(below(name), &sb) == 0) {
+        if (stat(stored_below(name), &sb) == 0) {
             assert_int_equal(sb.st_size, 8 * sizeof(piece));
         }
     }
@@ -290,7 +224,7 @@ test_names_that_are_no_objects_are_refused(void **state)
 
     put(*state, "file", "f");
     put(*state, "dir/x", "x");
-    assert_int_equal(symlink("dir", below("link")), 0);
+    assert_int_equal(symlink("dir", stored_below("link")), 0);
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(store_file.stat(*state, bad[i], &st, &err),
@@ -321,12 +255,12 @@ test_removed_is_removed_with_its_empty_directories(void **state)
 
     assert_int_equal(store_file.remove(*state, paths, 4, &err), RC_OK);
     assert_int_equal(store_file.stat(*state, paths[0], &st, &err), RC_REJECT);
-    assert_int_equal(access(below("c-a/2026"), F_OK), -1);
+    assert_int_equal(access(stored_below("c-a/2026"), F_OK), -1);
     assert_reads(*state, "c-a/2027/x", 0, "x");
-    assert_int_equal(access(below("top"), F_OK), -1);
+    assert_int_equal(access(stored_below("top"), F_OK), -1);
 
     assert_int_equal(store_file.remove(*state, bad, 2, &err), RC_REJECT);
-    assert_int_equal(access(below("c-b"), F_OK), -1);
+    assert_int_equal(access(stored_below("c-b"), F_OK), -1);
     assert_int_equal(store_file.remove(*state, bad, 0, &err), RC_OK);
 }
 
@@ -365,9 +299,9 @@ fill(store_t *store)
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         put(store, paths[i], "12");
     }
-    assert_int_equal(mkdir(below("empty"), 0750), 0);
-    assert_int_equal(symlink("a", below("link")), 0);
-    assert_int_equal(mkdir(below(".snapshot"), 0750), 0);
+    assert_int_equal(mkdir(stored_below("empty"), 0750), 0);
+    assert_int_equal(symlink("a", stored_below("link")), 0);
+    assert_int_equal(mkdir(stored_below(".snapshot"), 0750), 0);
 }
 
 
@@ -446,7 +380,8 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-#define T(f)  cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)                                                                  \
+    cmocka_unit_test_setup_teardown(f, stored_setup, stored_teardown)
         T(test_an_object_appears_whole_at_commit),
         T(test_an_aborted_object_leaves_nothing),
         T(test_what_was_there_stays_until_commit),
