@@ -59,6 +59,30 @@ chance(uint32_t below)
 
 
 static void
+begin(upload_t *up)
+{
+    memset(up, 0, sizeof(upload_t));
+    up->reader.pool = &pool;
+}
+
+
+/* n bytes that are all 'a', as from a socket, with room for more behind. */
+static unsigned char *
+receive_a(upload_t *up, const sluice_slab_hint_t *hint, size_t n)
+{
+    unsigned char  *p;
+
+    assert_int_equal(sluice_slab_room(&up->reader, hint), 0);
+    p = up->reader.slab->last;
+    memset(p, 'a', n);
+    sluice_slab_received(&up->reader, n);
+    sluice_slab_feed(&up->reader, p);
+
+    return p;
+}
+
+
+static void
 check(kept_t *kept)
 {
     assert_int_equal(kept->store.len, kept->len);
@@ -428,8 +452,7 @@ test_a_block_is_no_larger_than_what_can_come(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
-    up.reader.pool = &pool;
+    begin(&up);
 
     assert_int_equal(sluice_slab_room(&up.reader, &hint), 0);
     assert_int_equal(reading, 262144);
@@ -453,8 +476,7 @@ test_a_slow_sender_costs_at_most_twice_what_it_sent(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
-    up.reader.pool = &pool;
+    begin(&up);
 
     while (store.len < 900000) {
         assert_int_equal(sluice_slab_room(&up.reader, &hint), 0);
@@ -485,14 +507,8 @@ test_what_is_lent_counts_until_the_last_store_is_freed(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
-    up.reader.pool = &pool;
-
-    assert_int_equal(sluice_slab_room(&up.reader, &hint), 0);
-    p = up.reader.slab->last;
-    memset(p, 'a', 2000);
-    sluice_slab_received(&up.reader, 2000);
-    sluice_slab_feed(&up.reader, p);
+    begin(&up);
+    p = receive_a(&up, &hint, 2000);
     assert_int_equal(sluice_slab_append(&up.reader, &a, p, 1000), 0);
     sluice_slab_close(&a);
     assert_int_equal(sluice_slab_append(&up.reader, &b, p + 1000, 1000), 0);
@@ -523,9 +539,8 @@ test_bytes_from_elsewhere_are_copied(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
+    begin(&up);
     memset(big, 'x', sizeof(big));
-    up.reader.pool = &pool;
 
     /* without a reader */
     assert_int_equal(sluice_slab_append(NULL, &a, (unsigned char *) big, 10),
@@ -585,14 +600,8 @@ test_a_reader_that_rests_keeps_nothing_once_all_is_freed(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
-    up.reader.pool = &pool;
-
-    assert_int_equal(sluice_slab_room(&up.reader, &hint), 0);
-    p = up.reader.slab->last;
-    memset(p, 'a', 100);
-    sluice_slab_received(&up.reader, 100);
-    sluice_slab_feed(&up.reader, p);
+    begin(&up);
+    p = receive_a(&up, &hint, 100);
     assert_int_equal(sluice_slab_append(&up.reader, &a, p, 100), 0);
     sluice_slab_close(&a);
 
@@ -616,8 +625,7 @@ test_unused_blocks_are_kept_and_then_given_back(void **state)
 
     (void) state;
 
-    memset(&up, 0, sizeof(up));
-    up.reader.pool = &pool;
+    begin(&up);
 
     assert_int_equal(sluice_slab_room(&up.reader, &hint), 0);
     sluice_slab_rest(&up.reader);
