@@ -166,6 +166,7 @@ kafka_close(kafka_t *kafka)
         return;
     }
 
+    kafka_owners_close(kafka);
     kafka_group_close(kafka);
     while (kafka->nparts > 0) {
         kafka_reader_end(kafka, kafka->parts[0]);

@@ -124,6 +124,7 @@ kafka_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     switch (code) {
     case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
         kafka->was_assigned = 1;
+        kafka_owners_expect(kafka);
         log_info("kafka", "assigned", LI("partitions", list->cnt));
         kafka_assigned(kafka, rk, list);
         return;
@@ -207,6 +208,21 @@ kafka_group_open(kafka_t *kafka, err_t *err)
 
 
 /*
+ * Before 2.3 librdkafka fails an assertion in the destruction of a member that
+ * joined and was never assigned anything, not even nothing: its assignor has
+ * no state then.  That handle is left behind.
+ */
+void
+kafka_member_drop(rd_kafka_t **rk, int was_assigned)
+{
+    if (was_assigned || rd_kafka_version() >= 0x02030000) {
+        rd_kafka_destroy_flags(*rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
+    *rk = NULL;
+}
+
+
+/*
  * Fatal is for a consumer: another process joined with our instance id.  We
  * leave it the partitions and try to come back later.  Or we did it ourselves:
  * after an outage librdkafka may join twice, and the second fences the first.
@@ -231,16 +247,7 @@ kafka_group_fatal(kafka_t *kafka)
         kafka_forget(kafka, kafka->parts[0]->id, 1);
     }
 
-    /*
-     * Before 2.3 librdkafka fails an assertion in the destruction of a member
-     * that joined and was never assigned anything, not even nothing: its
-     * assignor has no state then.  That handle is left behind.
-     */
-    if (kafka->was_assigned || rd_kafka_version() >= 0x02030000) {
-        rd_kafka_destroy_flags(kafka->group,
-                               RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-    }
-    kafka->group = NULL;
+    kafka_member_drop(&kafka->group, kafka->was_assigned);
 
     kafka->rejoin_at = now + (kafka->fatal_at == 0
                               || now - kafka->fatal_at > KAFKA_CALM_MS
@@ -276,6 +283,10 @@ kafka_group_serve(kafka_t *kafka)
     }
 
     kafka_group_fatal(kafka);
+
+    if (kafka->group != NULL) {
+        kafka_owners_serve(kafka);
+    }
 }
 
 
@@ -322,7 +333,7 @@ kafka_group_close(kafka_t *kafka)
 
     /*
      * The handle is left to the end of the process, which is near: besides
-     * what is said in kafka_group_fatal(), its destruction waits for the
+     * what is said in kafka_member_drop(), its destruction waits for the
      * answers to all commits, from a broker that hangs for a minute.
      */
     kafka->group = NULL;

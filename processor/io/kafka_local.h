@@ -15,6 +15,7 @@
  *
  *   kafka.c        open and close, poll, the records kept for later
  *   kafka_group.c  the group: rebalances, commits
+ *   kafka_owners.c partitions that the group has left without an owner
  *   kafka_reader.c the reader: begin, end, bounds
  *   kafka_look.c   a single record, by a third consumer for a while
  *   kafka_conf.c   properties
@@ -55,6 +56,19 @@ typedef struct {
 } kafka_part_t;
 
 
+/* What is known of the group's other members. */
+typedef struct {
+    int64_t               look_at;     /* 0: no need to */
+    int                   found;       /* without an owner, at the last look */
+    rd_kafka_queue_t     *answers;     /* NULL: nothing is asked */
+    rd_kafka_t           *guest;       /* NULL: nobody is called */
+    int                   guest_was_assigned;
+    int64_t               guest_until;
+    rd_kafka_queue_t     *leaving;     /* the guest's; NULL: it joins yet */
+    unsigned int          guests;      /* in a row, that didn't help */
+} kafka_owners_t;
+
+
 struct kafka_s {
     const kafka_conf_t   *conf;
     kafka_events_t        events;
@@ -68,6 +82,7 @@ struct kafka_s {
     int                   was_assigned; /* group, if only nothing */
     int64_t               rejoin_at;
     int64_t               fatal_at;    /* the last time; 0: never */
+    kafka_owners_t        owners;
 
     rd_kafka_t           *reader;
     rd_kafka_topic_t     *reader_topic;
@@ -109,6 +124,14 @@ void kafka_warn(kafka_t *kafka, int code, const char *msg, const char *text);
 rc_t kafka_group_open(kafka_t *kafka, err_t *err);
 void kafka_group_serve(kafka_t *kafka);
 void kafka_group_close(kafka_t *kafka);
+
+/* Destroys a member that has left, or need not; *rk is NULL then. */
+void kafka_member_drop(rd_kafka_t **rk, int was_assigned);
+
+/* kafka_owners.c */
+void kafka_owners_expect(kafka_t *kafka);   /* an assignment has come */
+void kafka_owners_serve(kafka_t *kafka);
+void kafka_owners_close(kafka_t *kafka);
 
 /* kafka_reader.c */
 rc_t kafka_reader_open(kafka_t *kafka, err_t *err);

@@ -85,21 +85,25 @@ class Writer:
         self.thread.join()
 
 
+def held(d):
+    """The partitions that d has by now."""
+    held = set()
+    for line in d.seen:
+        word = line.split()
+        if word[:1] == ["assigned"]:
+            held.add(int(word[1]))
+        elif word[:1] == ["revoked"]:
+            held.discard(int(word[1]))
+    return held
+
+
 def assigned(d, n=PARTITIONS, timeout=60):
     """Polls until n partitions are held."""
     deadline = time.monotonic() + timeout
-    while True:
-        held = set()
-        for line in d.seen:
-            word = line.split()
-            if word[:1] == ["assigned"]:
-                held.add(int(word[1]))
-            elif word[:1] == ["revoked"]:
-                held.discard(int(word[1]))
-        if len(held) == n:
-            return held
+    while len(held(d)) != n:
         assert time.monotonic() < deadline, d.seen
         d.do("poll", 1, 200)
+    return held(d)
 
 
 def test_nothing_comes_before_the_start_and_then_exactly_from_there(
@@ -193,6 +197,31 @@ def test_partitions_are_given_up_in_order_to_a_new_member(kafka, log, member):
     assert gone and all(line.endswith("kept") for line in gone)
     # Cooperative: what stays was never taken away.
     assert len(gone) < PARTITIONS
+    two.end()
+    one.end()
+
+
+def test_partitions_that_a_killed_member_was_giving_up_find_an_owner(
+        kafka, log, member):
+    """One was told to give partitions up and is killed before it says that
+    it did.  Come back under its name it gets the others, the group stays as
+    it is, and nobody has those."""
+    fast = ("session.timeout.ms=6000", "heartbeat.interval.ms=500")
+    one = member("one", *fast)
+    assigned(one)
+    two = member("two", *fast)
+    deadline = time.monotonic() + 60
+    while "msg=assigned partitions=0" not in two.log_text():
+        assert time.monotonic() < deadline
+        two.do("poll", 1, 200)                  # and one hears of nothing
+    one.kill()
+    one = member("one", *fast)
+    deadline = time.monotonic() + 60
+    while held(one) | held(two) != set(range(PARTITIONS)):
+        assert time.monotonic() < deadline, (one.seen, two.seen)
+        one.do("poll", 1, 200)
+        two.do("poll", 1, 200)
+    assert "without an owner" in one.log_text() + two.log_text()
     two.end()
     one.end()
 
