@@ -560,6 +560,8 @@ struct ngx_http_sluice_msg_s {
     unsigned                      ordered:1;  /* by no other producer */
     unsigned                      alone:1;  /* in a batch of its own */
     unsigned                      crowded:1;  /* it was too large with others */
+    unsigned                      waits:1;  /* at a gate */
+    unsigned                      late:1;   /* cancel() came too late */
 };
 
 /* Directive sluice_kafka. */

@@ -20,6 +20,10 @@
 #define NGX_HTTP_SLUICE_KAFKA_BACKOFF      1000      /* ms */
 #define NGX_HTTP_SLUICE_KAFKA_BACKOFF_MAX  60000
 #define NGX_HTTP_SLUICE_KAFKA_EXIT         1000
+#define NGX_HTTP_SLUICE_KAFKA_PURGE        1000
+
+/* how long all others wait for what a renewed producer has in flight */
+#define NGX_HTTP_SLUICE_KAFKA_RENEW        5000
 
 
 static void ngx_http_sluice_kafka_open(ngx_event_t *ev);
@@ -31,6 +35,7 @@ static ngx_int_t ngx_http_sluice_kafka_listen(
     ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_reap(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_purge(ngx_event_t *ev);
 static void ngx_http_sluice_kafka_forget(ngx_http_sluice_kafka_t *kafka);
 static void ngx_http_sluice_kafka_wake(ngx_event_t *ev);
 static ngx_uint_t ngx_http_sluice_kafka_drain(
@@ -86,6 +91,16 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
 {
     ngx_http_sluice_kafka_t  *kafka = ev->data;
 
+    if (kafka->renewing && !kafka->exiting) {
+        ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
+                      "sluice: kafka producer renewed beside the old one "
+                      "name=%V unreported=%ui", &kafka->name,
+                      kafka->producer->messages);
+
+        ngx_http_sluice_kafka_retire(kafka->producer);
+        return;
+    }
+
     if (kafka->producer != NULL || kafka->exiting) {
         return;
     }
@@ -125,6 +140,10 @@ ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     producer->reap.handler = ngx_http_sluice_kafka_reap;
     producer->reap.data = producer;
     producer->reap.log = log;
+    producer->purge.handler = ngx_http_sluice_kafka_purge;
+    producer->purge.data = producer;
+    producer->purge.log = log;
+    producer->purge.cancelable = 1;
 
     conf = ngx_http_sluice_kafka_conf(kafka, log);
     producer->batch = ngx_http_sluice_kafka_conf_size(conf, "batch.size");
@@ -280,6 +299,10 @@ ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer)
         ngx_delete_posted_event(&producer->reap);
     }
 
+    if (producer->purge.timer_set) {
+        ngx_del_timer(&producer->purge);
+    }
+
     if (producer->connection != NULL) {
         rd_kafka_queue_io_event_enable(producer->events, -1, NULL, 0);
     }
@@ -332,8 +355,32 @@ ngx_http_sluice_kafka_reap(ngx_event_t *ev)
     kafka->renewing = 0;
     kafka->producer = NULL;
 
+    if (kafka->open.timer_set) {
+        ngx_del_timer(&kafka->open);
+    }
+
     ngx_http_sluice_kafka_close(producer);
     ngx_http_sluice_kafka_open(&kafka->open);
+}
+
+
+/*
+ * A request whose answer was lost comes back to the queue, and after a fatal
+ * error nothing leaves that any more: it is reported now, as unknown.
+ */
+static void
+ngx_http_sluice_kafka_purge(ngx_event_t *ev)
+{
+    ngx_http_sluice_producer_t  *producer = ev->data;
+
+    if (rd_kafka_fatal_error(producer->rk, NULL, 0)
+        != RD_KAFKA_RESP_ERR_NO_ERROR)
+    {
+        (void) rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE
+                                            |RD_KAFKA_PURGE_F_NON_BLOCKING);
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_SLUICE_KAFKA_PURGE);
 }
 
 
@@ -348,6 +395,11 @@ ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka)
 
     if (kafka->producer->messages == 0) {
         ngx_post_event(&kafka->producer->reap, &ngx_posted_events);
+        return;
+    }
+
+    if (!kafka->open.timer_set) {
+        ngx_add_timer(&kafka->open, NGX_HTTP_SLUICE_KAFKA_RENEW);
     }
 }
 
@@ -444,6 +496,7 @@ ngx_http_sluice_kafka_event(ngx_http_sluice_producer_t *producer,
 /*
  * After a fatal error librdkafka refuses new messages for good, but still
  * answers for those it has: it lives on until it has, beside its successor.
+ * So does one that is to be renewed, and has a partition that is away.
  */
 void
 ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
@@ -466,6 +519,7 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
 
     producer->is_retired = 1;
     ngx_queue_insert_tail(&kafka->retired, &producer->queue);
+    ngx_add_timer(&producer->purge, NGX_HTTP_SLUICE_KAFKA_PURGE);
 
     if (producer->messages == 0) {
         ngx_post_event(&producer->reap, &ngx_posted_events);

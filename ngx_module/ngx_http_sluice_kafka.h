@@ -47,11 +47,12 @@ struct ngx_http_sluice_kafka_s {
     ngx_msec_t                    backoff;
     ngx_msec_t                    heard;      /* when a broker last answered */
     ngx_msec_t                    probed;     /* when last asked */
+    ngx_msec_t                    delivered;  /* when one last was */
+    ngx_uint_t                    stalled;    /* gates that refuse */
     ngx_uint_t                    failures;   /* since the last delivery */
     ngx_uint_t                    generation; /* producers given up */
     size_t                        batch;      /* most it may be; 0: as set */
-    unsigned                      timeout_set:1;   /* by the operator */
-    unsigned                      size_set:1;
+    unsigned                      size_set:1;  /* by the operator */
     unsigned                      suspect:1;  /* all brokers seen down */
     unsigned                      down:1;     /* and none could be asked */
     unsigned                      silent:1;   /* last question was in vain */
@@ -72,10 +73,13 @@ typedef struct {
     ngx_http_sluice_topic_t      *topic;
     int32_t                       partition;
     ngx_uint_t                    inflight;   /* with the current producer */
-    ngx_msec_t                    since;      /* when shared was set */
+    ngx_msec_t                    heard;      /* last report, or since when one
+                                                 is waited for */
+    size_t                        bytes;      /* of what waits */
     unsigned                      shared:1;   /* small ones without a key */
     unsigned                      is_due:1;
     unsigned                      alone:1;    /* one that goes alone does */
+    unsigned                      stalled:1;  /* refuses, and has said so */
 } ngx_http_sluice_gate_t;
 
 
@@ -113,6 +117,7 @@ struct ngx_http_sluice_producer_s {
     size_t                        batch;      /* its batch.size */
     size_t                        request;    /* bytes that go in one, surely */
     ngx_event_t                   reap;       /* posted: done with, and empty */
+    ngx_event_t                   purge;      /* of what came back to it */
     unsigned                      probing:1;
     unsigned                      asking:1;
     unsigned                      is_retired:1;
@@ -131,8 +136,9 @@ size_t ngx_http_sluice_kafka_conf_size(rd_kafka_conf_t *conf,
 /*
  * ngx_http_sluice_kafka.c: retire() after a fatal error.  renew() makes the
  * same producer with other settings: nothing is handed over until all that is
- * in flight is reported, so it costs no message and no order.  topic() is
- * librdkafka's handle, made at its first use; NULL: it can't be.
+ * in flight is reported, so it costs no message and no order; but where that
+ * takes long the old one is retired.  handle() is librdkafka's of a topic,
+ * made at its first use; NULL: it can't be.
  */
 void ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer);
 void ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka);
@@ -144,6 +150,9 @@ rd_kafka_topic_t *ngx_http_sluice_kafka_handle(
  * statistics, free() refuses what still waits.  due() opens one gate, as far
  * as it may be, at the end of this turn of the event loop; pass_now() opens it
  * now, if that is due.
+ *
+ * wait() puts a message behind the others of its gate, or before them;
+ * unwait() takes it out.
  */
 void ngx_http_sluice_kafka_gates_init(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_grow(ngx_http_sluice_kafka_t *kafka,
@@ -153,8 +162,19 @@ void ngx_http_sluice_kafka_gates_pass(ngx_http_sluice_kafka_t *kafka);
 void ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka);
 ngx_http_sluice_gate_t *ngx_http_sluice_kafka_gate(
     ngx_http_sluice_topic_t *topic, int32_t partition);
+void ngx_http_sluice_kafka_wait(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_uint_t first);
+void ngx_http_sluice_kafka_unwait(ngx_http_sluice_msg_t *msg);
 void ngx_http_sluice_kafka_due(ngx_http_sluice_gate_t *gate);
 void ngx_http_sluice_kafka_pass_now(ngx_http_sluice_gate_t *gate);
+
+/*
+ * ..._stall.c: a message of the current producer is reported; whether the
+ * gate's partition has taken nothing for so long that a message had better
+ * not wait for it.
+ */
+void ngx_http_sluice_kafka_gate_reported(ngx_http_sluice_gate_t *gate);
+ngx_uint_t ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate);
 
 /*
  * ..._msg.c: hand a message to librdkafka; take one out of a report; report

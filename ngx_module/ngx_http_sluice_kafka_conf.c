@@ -54,6 +54,11 @@ static const ngx_http_sluice_property_t  ngx_http_sluice_kafka_ours[] = {
     { "log.queue", "true" },
     { "statistics.interval.ms", "5000" },
     { "queue.buffering.max.messages", "1000000" },
+
+    /* never: after a message that it gave up librdkafka numbers all others
+     * anew, and one whose acknowledgement was lost is written once more.
+     * Uploads have a deadline of their own. */
+    { "message.timeout.ms", "0" },
     { NULL, NULL }
 };
 
@@ -160,12 +165,6 @@ ngx_http_sluice_kafka_property(ngx_conf_t *cf, ngx_command_t *dummy,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_strcmp(name, "message.timeout.ms") == 0
-        || ngx_strcmp(name, "delivery.timeout.ms") == 0)
-    {
-        kafka->timeout_set = 1;
-    }
-
     if (ngx_strcmp(name, "message.max.bytes") == 0) {
         kafka->size_set = 1;
     }
@@ -189,6 +188,14 @@ ngx_http_sluice_kafka_refused(const char *name)
           "a file is accepted when all in-sync replicas have it" },
         { "enable.idempotence",
           "without it a retry could store a file twice" },
+        { "message.timeout.ms",
+          "giving up one message could store another one twice" },
+        { "delivery.timeout.ms",
+          "giving up one message could store another one twice" },
+        { "message.send.max.retries",
+          "giving up one message could store another one twice" },
+        { "retries",
+          "giving up one message could store another one twice" },
         { "transactional.id",
           "an upload is no transaction" },
         { "partitioner",
@@ -535,14 +542,13 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     char              errstr[256];
     size_t            kbytes;
     u_char            text[NGX_INT_T_LEN + 1];
-    ngx_msec_t        timeout;
     ngx_uint_t        i, n;
     rd_kafka_conf_t  *conf;
 
     struct {
         const char   *name;
         size_t        value;
-    } set[4];
+    } set[3];
 
     conf = rd_kafka_conf_dup(kafka->conf);
 
@@ -565,13 +571,6 @@ ngx_http_sluice_kafka_conf(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     {
         set[n].name = "batch.size";
         set[n++].value = kafka->batch;
-    }
-
-    /* librdkafka is to judge before the upload's own deadline does */
-    if (!kafka->timeout_set) {
-        timeout = kafka->ack_timeout;
-        set[n].name = "message.timeout.ms";
-        set[n++].value = (timeout > 3000) ? timeout - 2000 : 1000;
     }
 
     for (i = 0; i < n; i++) {

@@ -31,9 +31,11 @@
 #define NGX_HTTP_SLUICE_KAFKA_BATCH    5000
 
 /* Partitions that have small messages without a key in flight; one whose
- * reports take longer than this many ms isn't waited for. */
+ * reports take longer than this many ms isn't waited for.  Large ones, which
+ * take longer, pass over a partition after the second. */
 #define NGX_HTTP_SLUICE_KAFKA_SHARED   2
 #define NGX_HTTP_SLUICE_KAFKA_STALL    50
+#define NGX_HTTP_SLUICE_KAFKA_LARGE    1000
 
 
 static ngx_int_t ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic,
@@ -52,7 +54,7 @@ static ngx_uint_t ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_msg_t *msg, ngx_uint_t fresh, size_t bytes);
 static ngx_uint_t ngx_http_sluice_kafka_keyless(ngx_http_sluice_msg_t *msg);
 static ngx_int_t ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
-    ngx_http_sluice_msg_t *msg, ngx_queue_t *waiting);
+    ngx_http_sluice_msg_t *msg);
 
 
 void
@@ -136,6 +138,9 @@ ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic, ngx_int_t n)
 
     topic->gates = gates;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, log, 0,
+                   "sluice: topic \"%V\" has %i partitions", &topic->name, n);
+
     while (topic->partitions < n) {
 
         gates[topic->partitions] = ngx_calloc(sizeof(ngx_http_sluice_gate_t),
@@ -173,14 +178,17 @@ ngx_http_sluice_kafka_gates_reset(ngx_http_sluice_kafka_t *kafka)
     ngx_http_sluice_topic_t  **topics;
 
     topics = kafka->topics.elts;
+    kafka->stalled = 0;
 
     for (i = 0; i < kafka->topics.nelts; i++) {
         topics[i]->any.inflight = 0;
         topics[i]->any.alone = 0;
+        topics[i]->any.stalled = 0;
 
         for (p = 0; p < topics[i]->partitions; p++) {
             topics[i]->gates[p]->inflight = 0;
             topics[i]->gates[p]->alone = 0;
+            topics[i]->gates[p]->stalled = 0;
         }
     }
 }
@@ -249,16 +257,15 @@ ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka)
 static void
 ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate)
 {
-    ngx_queue_t  *q;
+    ngx_http_sluice_msg_t  *msg;
 
     while (!ngx_queue_empty(&gate->waiting)) {
 
-        q = ngx_queue_head(&gate->waiting);
-        ngx_queue_remove(q);
+        msg = ngx_queue_data(ngx_queue_head(&gate->waiting),
+                             ngx_http_sluice_msg_t, queue);
 
-        ngx_http_sluice_kafka_fail(ngx_queue_data(q, ngx_http_sluice_msg_t,
-                                                  queue),
-                                   NGX_HTTP_SLUICE_REFUSED);
+        ngx_http_sluice_kafka_unwait(msg);
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
     }
 }
 
@@ -268,6 +275,38 @@ ngx_http_sluice_kafka_gate(ngx_http_sluice_topic_t *topic, int32_t partition)
 {
     return (partition == RD_KAFKA_PARTITION_UA) ? &topic->any
                                                 : topic->gates[partition];
+}
+
+
+/* Behind those that wait there, or before them; msg->partition is the gate's
+ * for as long as it does. */
+void
+ngx_http_sluice_kafka_wait(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg, ngx_uint_t first)
+{
+    if (first) {
+        ngx_queue_insert_head(&gate->waiting, &msg->queue);
+
+    } else {
+        ngx_queue_insert_tail(&gate->waiting, &msg->queue);
+    }
+
+    gate->bytes += msg->len;
+    msg->waits = 1;
+}
+
+
+/* Also one that waits to be reported as failed. */
+void
+ngx_http_sluice_kafka_unwait(ngx_http_sluice_msg_t *msg)
+{
+    ngx_queue_remove(&msg->queue);
+
+    if (msg->waits) {
+        msg->waits = 0;
+        ngx_http_sluice_kafka_gate(msg->topic, msg->partition)->bytes
+                                                                  -= msg->len;
+    }
 }
 
 
@@ -418,14 +457,16 @@ ngx_http_sluice_kafka_choose(ngx_http_sluice_topic_t *topic, ngx_uint_t small)
         gate = topic->gates[p];
 
         if (gate->inflight > 0 && gate->shared
-            && ngx_current_msec - gate->since < NGX_HTTP_SLUICE_KAFKA_STALL)
+            && ngx_current_msec - gate->heard < NGX_HTTP_SLUICE_KAFKA_STALL)
         {
             shared++;
         }
 
         if (found == NULL && ngx_queue_empty(&gate->waiting)
             && (gate->inflight == 0
-                || (!small && gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE)))
+                || (!small && gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE
+                    && ngx_current_msec - gate->heard
+                       < NGX_HTTP_SLUICE_KAFKA_LARGE)))
         {
             found = gate;
         }
@@ -447,7 +488,6 @@ ngx_http_sluice_kafka_choose(ngx_http_sluice_topic_t *topic, ngx_uint_t small)
     if (found != NULL) {
         topic->next = (found->partition + 1) % topic->partitions;
         found->shared = (small && found->inflight == 0);
-        found->since = ngx_current_msec;
     }
 
     return found;
@@ -485,7 +525,7 @@ ngx_http_sluice_kafka_hand(ngx_http_sluice_gate_t *gate, ngx_queue_t *waiting,
             break;
         }
 
-        if (ngx_http_sluice_kafka_hand_one(gate, msg, waiting) != NGX_OK) {
+        if (ngx_http_sluice_kafka_hand_one(gate, msg) != NGX_OK) {
             break;
         }
     }
@@ -528,14 +568,16 @@ ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
 /* NGX_OK: the message is no more ours, handed over or failed. */
 static ngx_int_t
 ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
-    ngx_http_sluice_msg_t *msg, ngx_queue_t *waiting)
+    ngx_http_sluice_msg_t *msg)
 {
     rd_kafka_resp_err_t       err;
+    ngx_http_sluice_gate_t   *from;
     ngx_http_sluice_kafka_t  *kafka;
 
     kafka = gate->topic->kafka;
+    from = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
 
-    ngx_queue_remove(&msg->queue);
+    ngx_http_sluice_kafka_unwait(msg);
 
     /* what went before it was another producer's, and may come after it */
     if (msg->ordered && msg->generation != kafka->generation) {
@@ -550,13 +592,18 @@ ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
     switch (err) {
 
     case RD_KAFKA_RESP_ERR_NO_ERROR:
-        gate->inflight++;
+
+        if (gate->inflight++ == 0) {
+            gate->heard = ngx_current_msec;
+        }
+
         gate->alone = msg->alone;
         break;
 
     case RD_KAFKA_RESP_ERR__FATAL:
         /* its event is on the way and brings a new producer */
-        ngx_queue_insert_head(waiting, &msg->queue);
+        msg->partition = from->partition;
+        ngx_http_sluice_kafka_wait(from, msg, 1);
         return NGX_DECLINED;
 
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:

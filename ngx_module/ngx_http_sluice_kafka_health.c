@@ -190,7 +190,7 @@ ngx_http_sluice_kafka_log(ngx_http_sluice_kafka_t *kafka,
     level = ngx_max(severity + 1, NGX_LOG_WARN);
 
     /* in trouble that lasts it says the same each second */
-    if (kafka->suspect || kafka->failures > 1) {
+    if (kafka->suspect || kafka->stalled > 0 || kafka->failures > 1) {
         level = ngx_max(level, NGX_LOG_INFO);
     }
 

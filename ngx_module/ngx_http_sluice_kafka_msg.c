@@ -71,8 +71,13 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
 
     gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
 
-    ngx_queue_insert_tail(&gate->waiting, &msg->queue);
+    /* an abort mark has no bytes, and takes nothing from others */
+    if (msg->len > 0 && ngx_http_sluice_kafka_refuses(gate)) {
+        ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
+        return;
+    }
 
+    ngx_http_sluice_kafka_wait(gate, msg, 0);
     ngx_http_sluice_kafka_due(gate);
 }
 
@@ -102,10 +107,11 @@ ngx_http_sluice_kafka_cancel(ngx_http_sluice_msg_t *msg)
     }
 
     if (msg->producer != NULL) {
+        msg->late = 1;
         return NGX_DECLINED;
     }
 
-    ngx_queue_remove(&msg->queue);
+    ngx_http_sluice_kafka_unwait(msg);
 
     if (msg->headers != NULL) {
         ngx_http_sluice_kafka_headers_free(msg->headers);
@@ -166,8 +172,7 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
     producer->messages--;
 
     if (producer == kafka->producer) {
-        gate->inflight--;
-        gate->alone = gate->alone && gate->inflight > 0;
+        ngx_http_sluice_kafka_gate_reported(gate);
     }
 
     if (producer->messages == 0 && (producer->is_retired || kafka->renewing)) {
@@ -185,6 +190,8 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
     if (result == NGX_HTTP_SLUICE_DELIVERED) {
         ngx_http_sluice_kafka_works(kafka);
         ngx_http_sluice_metrics_ack(ngx_current_msec - msg->sent, msg->len);
+        ngx_http_sluice_count(late, msg->late);
+        kafka->delivered = ngx_current_msec;
 
         if (msg->crowded && producer == kafka->producer) {
             ngx_http_sluice_kafka_refit(msg->topic);
@@ -196,8 +203,10 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
 
     if (producer->is_retired) {
 
-        /* the new producer may have it: it is surely not in the log */
+        /* the new producer may have it: it is surely not in the log.  One
+         * that nobody waits for may be too old for the brokers. */
         if (result == NGX_HTTP_SLUICE_REFUSED && !msg->resent && !msg->ordered
+            && !msg->late
             && rd_kafka_message_detach_headers((rd_kafka_message_t *) rkm,
                                                &headers)
                == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -253,9 +262,12 @@ ngx_http_sluice_kafka_again_alone(ngx_http_sluice_producer_t *producer,
     ngx_http_sluice_count(resent, 1);
 
     /* without a key it may go elsewhere */
-    ngx_queue_insert_head(msg->key == NULL ? &msg->topic->any.waiting
-                                           : &gate->waiting, &msg->queue);
+    if (msg->key == NULL) {
+        msg->partition = RD_KAFKA_PARTITION_UA;
+        gate = &msg->topic->any;
+    }
 
+    ngx_http_sluice_kafka_wait(gate, msg, 1);
     ngx_http_sluice_kafka_due(gate);
 
     return 1;

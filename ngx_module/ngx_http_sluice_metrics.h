@@ -67,6 +67,7 @@ typedef struct {
     uint64_t  errors;                     /* of the producers' clients */
     uint64_t  replaced;                   /* producers */
     uint64_t  resent;                     /* messages */
+    uint64_t  late;                       /* messages nobody waited for */
     uint64_t  timeouts;                   /* uploads answered by deadline */
     uint64_t  slow;                       /* uploads cut by sluice_min_rate */
     uint64_t  stars;                      /* parts with a filename* */

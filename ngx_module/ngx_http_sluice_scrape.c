@@ -86,7 +86,7 @@ static const ngx_http_sluice_scrape_row_t  ngx_http_sluice_scrape_counters[] =
       offsetof(ngx_http_sluice_metrics_t, ack_bytes) },
 
     { "sluice_undelivered",
-      "Messages that Kafka did not take, or not in time.",
+      "Messages that Kafka did not take.",
       offsetof(ngx_http_sluice_metrics_t, failures) },
 
     { "sluice_producer_errors",
@@ -100,6 +100,10 @@ static const ngx_http_sluice_scrape_row_t  ngx_http_sluice_scrape_counters[] =
     { "sluice_resent",
       "Messages given to a second producer.",
       offsetof(ngx_http_sluice_metrics_t, resent) },
+
+    { "sluice_delivered_late",
+      "Messages acknowledged when nobody waited for that any more.",
+      offsetof(ngx_http_sluice_metrics_t, late) },
 
     { NULL, NULL, 0 }
 };
