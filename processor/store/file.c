@@ -2,14 +2,12 @@
  * file.c: objects in a directory, a batch at a time.
  *
  * Owns the order of write, sync, rename and sync again, and the temporary
- * names.  Never names an object and knows nothing of windows.  Objects that
- * come in pieces, or are read, are file_stream.c's; file_list.c finds and
- * removes them.
+ * names.  Never names an object and knows nothing of windows.  Directories are
+ * file_dirs.c's, objects that come in pieces, or are read, file_stream.c's;
+ * file_list.c finds and removes them.
  *
  * One syncfs() makes the bytes of a whole batch durable; then the names are
- * renamed into place and every directory on their way is synced, not only the
- * last: its parent may have been made a moment ago by another lane that has
- * not synced it yet.
+ * renamed into place, and file_dirs.c makes them durable as well.
  *
  * Everything is opened relative to the root's descriptor and never through a
  * symbolic link, so that nobody who can write into the store can lead us out
@@ -18,7 +16,6 @@
 
 #include "store/file_local.h"
 
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +27,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +35,10 @@
 #include "base/mem.h"
 
 #define FILE_STALE_S    3600     /* not written to for an hour: a crash's */
-#define FILE_DIRS_MAX   64       /* more than this in a batch: one syncfs */
+
+#ifndef RWF_DONTCACHE            /* Linux 6.14; older headers lack it */
+#define RWF_DONTCACHE   0x00000080
+#endif
 
 
 rc_t
@@ -97,35 +98,6 @@ file_sweep(store_t *st)
         log_notice("store", "leftovers of a crash removed",
                    LI("files", removed));
     }
-}
-
-
-/* Opens a directory below parent, making it when it isn't there. */
-static int
-file_open_dir(int parent, const char *name)
-{
-    const int    flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    struct stat  sb;
-    int          fd = openat(parent, name, flags);
-
-    if (fd >= 0 || errno != ENOENT) {
-        return fd;
-    }
-
-    /* Another lane may be making it right now. */
-    if (mkdirat(parent, name, 0750) != 0 && errno != EEXIST) {
-        return -1;
-    }
-
-    fd = openat(parent, name, flags);
-
-    /* The umask may have taken rights that readers need; keep setgid. */
-    if (fd >= 0 && fstat(fd, &sb) == 0 && sb.st_uid == geteuid()
-        && (sb.st_mode & 0750) != 0750)
-    {
-        (void) fchmod(fd, (sb.st_mode & 07777) | 0750);
-    }
-    return fd;
 }
 
 
@@ -239,6 +211,27 @@ file_write_all(int fd, const void *bytes, size_t left)
 }
 
 
+/*
+ * The whole of an object.  Where the kernel can, it is asked to write it at
+ * once and keep no copy: the sync of the batch finds little left to do, nobody
+ * here reads it again, and the page cache has other use.
+ */
+static int
+file_write_object(store_t *st, int fd, const void *bytes, size_t len)
+{
+    struct iovec  iov = { (void *) (uintptr_t) bytes, len };
+    ssize_t       n = 0;
+
+    if (!st->keeps && len > 0) {
+        n = pwritev2(fd, &iov, 1, -1, RWF_DONTCACHE);
+        st->keeps = n < 0 && errno == EOPNOTSUPP;
+        n = n < 0 ? 0 : n;       /* write() tells what is wrong */
+    }
+
+    return file_write_all(fd, (const char *) bytes + n, len - (size_t) n);
+}
+
+
 static rc_t
 file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
     int sync, err_t *err)
@@ -250,7 +243,7 @@ file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
         return file_errno(st, err, "create a file for", obj->path);
     }
 
-    if (file_write_all(fd, obj->data, obj->len) != 0) {
+    if (file_write_object(st, fd, obj->data, obj->len) != 0) {
         rc = file_errno(st, err, "write", obj->path);
 
     } else if (sync && fsync(fd) != 0) {
@@ -265,160 +258,6 @@ file_write_temp(store_t *st, const store_object_t *obj, const char *temp,
         (void) unlinkat(st->incoming, temp, 0);
     }
     return rc;
-}
-
-
-/* The root's own entry has none. */
-static int
-file_dir_fd(const store_t *st, const file_dir_t *d)
-{
-    int fd = d->fd >= 0 ? d->fd : st->root;
-
-    assert(fd >= 0);
-
-    return fd;
-}
-
-
-static file_dir_t *
-file_dir_find(store_t *st, const char *path, size_t len)
-{
-    /* Newest first: neighbours in a batch mostly share their directory. */
-    for (size_t i = st->ndirs; i > 0; i--) {
-        file_dir_t  *d = &st->dirs[i - 1];
-
-        if (strncmp(d->path, path, len) == 0 && d->path[len] == '\0') {
-            return d;
-        }
-    }
-    return NULL;
-}
-
-
-/* The batch remembers it under path; fd is taken. */
-static file_dir_t *
-file_dir_add(store_t *st, const char *path, size_t len, int fd)
-{
-    if (st->ndirs == st->dirs_cap) {
-        st->dirs_cap = st->dirs_cap > 0 ? st->dirs_cap * 2 : 32;
-        st->dirs = mem_grow(st->dirs, st->dirs_cap, sizeof(file_dir_t));
-    }
-
-    file_dir_t  *d = &st->dirs[st->ndirs++];
-
-    d->path = mem_strndup(path, len);
-    d->fd = fd;
-    return d;
-}
-
-
-void
-file_forget_dirs(store_t *st)
-{
-    for (size_t i = 0; i < st->ndirs; i++) {
-        if (st->dirs[i].fd >= 0) {
-            close(st->dirs[i].fd);
-        }
-        free(st->dirs[i].path);
-    }
-    st->ndirs = 0;
-}
-
-
-/*
- * The directory an object goes into, made with its parents where needed; the
- * descriptor is the batch's.  A batch of a thousand customers has a thousand
- * directories: their descriptors must not all be open at once.
- */
-static int
-file_parent(store_t *st, const char *path)
-{
-    const char  *slash = strrchr(path, '/');
-    size_t       len = slash != NULL ? (size_t) (slash - path) : 0;
-    file_dir_t  *d = file_dir_find(st, path, len);
-    char         name[NAME_MAX + 1];
-
-    if (d != NULL) {
-        return file_dir_fd(st, d);
-    }
-
-    if (st->ndirs > FILE_DIRS_MAX) {
-        file_forget_dirs(st);
-        st->many = 1;
-    }
-
-    int     parent = st->root;
-    size_t  at = 0;
-
-    if (file_dir_find(st, "", 0) == NULL) {
-        (void) file_dir_add(st, "", 0, -1);
-    }
-
-    while (at < len) {
-        size_t  n = strcspn(path + at, "/");
-        size_t  end = at + n;
-
-        d = file_dir_find(st, path, end);
-
-        if (d == NULL) {
-            if (n > NAME_MAX) {
-                errno = ENAMETOOLONG;
-                return -1;
-            }
-            memcpy(name, path + at, n);
-            name[n] = '\0';
-
-            int  fd = file_open_dir(parent, name);
-
-            if (fd < 0) {
-                return -1;
-            }
-            d = file_dir_add(st, path, end, fd);
-        }
-
-        parent = file_dir_fd(st, d);
-        at = end + 1;
-    }
-
-    return parent;
-}
-
-
-rc_t
-file_sync_dirs(store_t *st, err_t *err)
-{
-    if (st->many || st->ndirs > FILE_DIRS_MAX) {
-        st->many = 0;
-        return syncfs(st->root) == 0 ? RC_OK
-                                     : file_errno(st, err, "sync", ".");
-    }
-
-    /* The deepest first: a name is of use only once what it names is there. */
-    for (size_t i = st->ndirs; i > 0; i--) {
-        file_dir_t  *d = &st->dirs[i - 1];
-
-        if (fsync(file_dir_fd(st, d)) != 0) {
-            return file_errno(st, err, "sync directory", d->path);
-        }
-    }
-    return RC_OK;
-}
-
-
-rc_t
-file_rename(store_t *st, const char *path, const char *temp, err_t *err)
-{
-    const char  *slash = strrchr(path, '/');
-    const char  *base = slash != NULL ? slash + 1 : path;
-    int          parent = file_parent(st, path);
-
-    if (parent < 0) {
-        return file_errno(st, err, "make the directory of", path);
-    }
-    if (renameat(st->incoming, temp, parent, base) != 0) {
-        return file_errno(st, err, "rename into", path);
-    }
-    return RC_OK;
 }
 
 

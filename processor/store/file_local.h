@@ -3,6 +3,7 @@
  * includes it.
  *
  *   file.c         the store, and objects in batches
+ *   file_dirs.c    directories, and names in them
  *   file_stream.c  objects in pieces, and reading
  *   file_list.c    finding and removing them
  */
@@ -14,12 +15,22 @@
 
 #define FILE_INCOMING   ".incoming"
 #define FILE_TEMP_MAX   48
+#define FILE_KNOWN      1024           /* a power of two */
 
+
+/* Which directory, whatever its path; ino 0: unknown. */
+typedef struct {
+    uint64_t  ino;
+    int64_t   birth_s;
+    uint32_t  birth_ns;
+} file_known_t;
 
 /* A directory that objects of the batch lie in, or one on the way to it. */
 typedef struct {
-    char  *path;                 /* relative to the root; "" is the root */
-    int    fd;
+    char          *path;         /* relative to the root; "" is the root */
+    int            fd;
+    int            changed;      /* holds a name that may not be durable */
+    file_known_t   known;
 } file_dir_t;
 
 
@@ -29,10 +40,13 @@ struct store_s {
     int          incoming;
     uint64_t     random;         /* in temporary names: ours alone */
     uint64_t     count;
+    int          keeps;          /* the kernel can't but keep what is written */
 
     file_dir_t  *dirs;           /* of the batch at hand */
     size_t       ndirs, dirs_cap;
     int          many;           /* there were more, already forgotten */
+
+    file_known_t  known[FILE_KNOWN];  /* their names are durable */
 };
 
 
@@ -48,6 +62,11 @@ void file_temp_name(store_t *st, char name[FILE_TEMP_MAX]);
 int file_create_temp(store_t *st, const char *temp);
 /* 0, or -1 and errno. */
 int file_write_all(int fd, const void *bytes, size_t len);
+
+/* file_dirs.c */
+
+/* Opens a directory below parent, making it when it isn't there. */
+int file_open_dir(int parent, const char *name);
 
 /*
  * Gives a temporary file its name, making directories on the way; they are
