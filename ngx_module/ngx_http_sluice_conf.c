@@ -410,8 +410,7 @@ ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
-    ngx_str_t                         *value;
-    ngx_http_compile_complex_value_t   ccv;
+    ngx_str_t  *value;
 
     if (slcf->customer_all != NGX_CONF_UNSET) {
         return "is duplicate";
@@ -431,15 +430,26 @@ ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
     slcf->customer_all = 0;
 
     slcf->customer = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (slcf->customer == NULL) {
+
+    return ngx_http_sluice_conf_complex(cf, &value[1], slcf->customer);
+}
+
+
+char *
+ngx_http_sluice_conf_complex(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_complex_value_t *complex)
+{
+    ngx_http_compile_complex_value_t  ccv;
+
+    if (complex == NULL) {
         return NGX_CONF_ERROR;
     }
 
     ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
 
     ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = slcf->customer;
+    ccv.value = value;
+    ccv.complex_value = complex;
 
     return (ngx_http_compile_complex_value(&ccv) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;

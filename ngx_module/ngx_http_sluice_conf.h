@@ -33,6 +33,13 @@ char *ngx_http_sluice_conf_customer(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_sluice_conf_types(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/*
+ * Compiles a value that may have variables.  complex: where to; NULL, of an
+ * allocation that failed, is an error.
+ */
+char *ngx_http_sluice_conf_complex(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_complex_value_t *complex);
+
 /* ngx_http_sluice_conf_record.c: sluice_header and sluice_field. */
 char *ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -20,9 +20,8 @@ ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
-    ngx_str_t                         *value;
-    ngx_http_sluice_header_t          *header;
-    ngx_http_compile_complex_value_t   ccv;
+    ngx_str_t                 *value;
+    ngx_http_sluice_header_t  *header;
 
     value = cf->args->elts;
 
@@ -45,14 +44,7 @@ ngx_http_sluice_conf_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     header->key = value[1];
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[2];
-    ccv.complex_value = &header->value;
-
-    return (ngx_http_compile_complex_value(&ccv) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return ngx_http_sluice_conf_complex(cf, &value[2], &header->value);
 }
 
 

@@ -133,21 +133,9 @@ static char *
 ngx_http_sluice_event_key(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_str_t *value)
 {
-    ngx_http_compile_complex_value_t  ccv;
-
     slcf->key = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
-    if (slcf->key == NULL) {
-        return NGX_CONF_ERROR;
-    }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = value;
-    ccv.complex_value = slcf->key;
-
-    return (ngx_http_compile_complex_value(&ccv) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    return ngx_http_sluice_conf_complex(cf, value, slcf->key);
 }
 
 
