@@ -24,10 +24,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/now.h"
 
 #define ASSEMBLE_SLICE      ((size_t) 1024 * 1024)     /* as finish.c's */
 #define ASSEMBLE_COMMIT_MS  5000             /* at revoke */
@@ -35,16 +35,6 @@
 #define ASSEMBLE_OFTEN_MS   500              /* between two commits */
 #define ASSEMBLE_NOTE       "next="
 #define ASSEMBLE_NOTE_MAX   40
-
-
-int64_t
-assemble_now(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 parts_t *
@@ -63,7 +53,7 @@ static int64_t
 assemble_backoff(assemble_t *a, retry_t *retry)
 {
     metrics_add(METRIC_FAILURES, METRICS_STEP_ASSEMBLE, 1);
-    return assemble_now() + retry_next(retry, (uint32_t) rand_r(&a->seed));
+    return now_mono_ms() + retry_next(retry, (uint32_t) rand_r(&a->seed));
 }
 
 
@@ -266,7 +256,7 @@ assemble_resume(assemble_t *a, parts_t *ps)
 static void
 assemble_serve(assemble_t *a, parts_t *ps)
 {
-    int64_t  now = assemble_now();
+    int64_t  now = now_mono_ms();
 
     if (now < ps->retry_at_ms) {
         return;
@@ -366,7 +356,7 @@ assemble_revoked(void *ctx, int32_t partition, int lost)
     }
 
     if (!lost && ps->state != PARTS_TAKING
-        && assemble_now() >= a->hurry_until_ms)
+        && now_mono_ms() >= a->hurry_until_ms)
     {
         assemble_note(ps, note);
         if (kafka_commit_note_wait(a->kafka, partition, parts_low_water(ps),
@@ -376,7 +366,7 @@ assemble_revoked(void *ctx, int32_t partition, int lost)
                      "left behind work that the next owner does again",
                      LI("lane", a->number), LI("part", partition),
                      LS("err", err.text));
-            a->hurry_until_ms = assemble_now() + ASSEMBLE_HURRY_MS;
+            a->hurry_until_ms = now_mono_ms() + ASSEMBLE_HURRY_MS;
         }
     }
 
@@ -417,7 +407,7 @@ assemble_open(assemble_t **out, const lane_setup_t *setup, int number,
     a->slot = metrics_slot_open(setup->conf->chunks_topic, -1, number);
     a->wc.size_ms = setup->conf->window_ms;
     a->wc.lateness_ms = setup->conf->lateness_ms;
-    a->seed = (unsigned int) (assemble_now() + number);
+    a->seed = (unsigned int) (now_mono_ms() + number);
     a->buffer = mem_alloc(ASSEMBLE_SLICE);
     a->group = mem_printf("%s%s", kafka_group(setup->kafka),
                           SLUICE_TOPIC_CHUNKS);
@@ -473,7 +463,7 @@ assemble_open_spool(assemble_t *a)
 {
     err_t  err = { "" };
 
-    if (assemble_now() < a->spool_at_ms) {
+    if (now_mono_ms() < a->spool_at_ms) {
         return;
     }
     if (spool_open(&a->spool, a->conf->spool,
@@ -495,7 +485,7 @@ assemble_finish(assemble_t *a)
     err_t  err = { "" };
     int    more = 0;
 
-    if (assemble_now() < a->finish_at_ms) {
+    if (now_mono_ms() < a->finish_at_ms) {
         return 0;
     }
     if (finish_turn(a, &more, &err) != RC_OK) {

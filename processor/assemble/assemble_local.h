@@ -54,7 +54,6 @@ struct assemble_s {
     metrics_slot_t     *slot;
 };
 
-int64_t assemble_now(void);            /* a clock that only goes on */
 
 parts_t *assemble_source(const assemble_t *a, int32_t partition);
 

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "core/chunk.h"
 
 #define COLLECT_EXPIRE_MS  1000
@@ -122,7 +123,7 @@ collect_room(assemble_t *a, part_t *part, size_t len, err_t *err)
 
     while (part->state == PART_COLLECTING
            && spool_used(a->spool) + len
-              > spool_limit(a->spool, assemble_now()))
+              > spool_limit(a->spool, now_mono_ms()))
     {
         if (finish_pending(a)) {
             err->text[0] = '\0';
@@ -150,7 +151,7 @@ static rc_t
 collect_store(assemble_t *a, part_t *part, const record_t *rec, err_t *err)
 {
     for ( ;; ) {
-        int64_t   now = assemble_now();
+        int64_t   now = now_mono_ms();
         uint64_t  limit;
         rc_t      rc = collect_room(a, part, rec->len, err);
 
@@ -444,7 +445,7 @@ collect_again(assemble_t *a, parts_t *ps)
     }
 
     first = collect_first_begun(a);
-    limit = spool_limit(a->spool, assemble_now());
+    limit = spool_limit(a->spool, now_mono_ms());
     limit -= limit / 4;
 
     for (size_t i = 0; i < ps->n; i++) {

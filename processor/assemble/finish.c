@@ -21,11 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "core/chunk.h"
 #include "core/path.h"
 
@@ -232,26 +232,11 @@ finish_put(assemble_t *a, err_t *err)
 }
 
 
-/* RFC 3339, UTC, ms: the present. */
-static void
-finish_time(char text[32])
-{
-    struct timespec  ts;
-    struct tm        tm;
-    size_t           n;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-    (void) gmtime_r(&ts.tv_sec, &tm);
-    n = strftime(text, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void) snprintf(text + n, 32 - n, ".%03ldZ", ts.tv_nsec / 1000000);
-}
-
-
 static rc_t
 finish_send_dead(assemble_t *a, const record_t *rec, const char *why,
     err_t *err)
 {
-    char           partition[16], offset[24], now[32];
+    char           partition[16], offset[24], now[NOW_TEXT_LEN];
     kafka_extra_t  extra[] = {
         { SLUICE_H_ERROR_STAGE, SLUICE_STAGE_ASSEMBLE },
         { SLUICE_H_ERROR_REASON, why },
@@ -262,7 +247,7 @@ finish_send_dead(assemble_t *a, const record_t *rec, const char *why,
         { SLUICE_H_ERROR_OFFSET, offset }
     };
 
-    finish_time(now);
+    now_text(now);
     (void) snprintf(partition, sizeof(partition), "%" PRId32, rec->partition);
     (void) snprintf(offset, sizeof(offset), "%" PRId64, rec->offset);
 

@@ -9,6 +9,7 @@
 #include "assemble/assemble_local.h"
 
 #include "base/metrics.h"
+#include "base/now.h"
 
 #define TELL_MEMORY  100             /* pieces that an average remembers */
 
@@ -74,7 +75,7 @@ void
 tell_stalled(const parts_t *ps, int stalled)
 {
     metrics_set(ps->slot, METRICS_FIELD_STALLED_AT_MS,
-                stalled ? assemble_now() : METRICS_UNKNOWN);
+                stalled ? now_mono_ms() : METRICS_UNKNOWN);
     metrics_set(ps->slot, METRICS_FIELD_FAILED_STEP,
                 stalled ? METRICS_STEP_ASSEMBLE : METRICS_UNKNOWN);
 }

@@ -15,9 +15,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/now.h"
 #include "base/utf8.h"
 
 #define LOG_LINE_MAX   4096           /* PIPE_BUF on Linux */
@@ -209,17 +209,10 @@ log_value(log_line_t *line, const char *s)
 static void
 log_time(log_line_t *line)
 {
-    char             text[40];
-    struct tm        tm;
-    struct timespec  now;
+    char  text[NOW_TEXT_LEN];
 
-    (void) clock_gettime(CLOCK_REALTIME, &now);
-    (void) gmtime_r(&now.tv_sec, &tm);
-
-    size_t  n = strftime(text, sizeof(text), "ts=%Y-%m-%dT%H:%M:%S", &tm);
-
-    (void) snprintf(text + n, sizeof(text) - n, ".%03dZ",
-                    (int) (now.tv_nsec / 1000000));
+    now_text(text);
+    log_raw(line, "ts=");
     log_raw(line, text);
 }
 

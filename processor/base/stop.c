@@ -8,27 +8,18 @@
 #include "base/stop.h"
 
 #include <stdatomic.h>
-#include <time.h>
+
+#include "base/now.h"
 
 #define STOP_SLICE_MS  200
 
 static _Atomic int64_t  stop_at_ms = INT64_MAX;        /* monotonic clock */
 
 
-static int64_t
-stop_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
 void
 stop_within(int64_t ms)
 {
-    atomic_store(&stop_at_ms, stop_now() + ms);
+    atomic_store(&stop_at_ms, now_mono_ms() + ms);
 }
 
 
@@ -41,7 +32,7 @@ stop_left(int64_t ms)
         return ms;
     }
 
-    left = at - stop_now();
+    left = at - now_mono_ms();
     left = left > 0 ? left : 0;
     return left < ms ? left : ms;
 }

@@ -11,10 +11,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/now.h"
 
 #define KAFKA_WARN_MS  30000        /* the same error again only after that */
 
@@ -29,21 +29,11 @@ struct kafka_batch_s {
 };
 
 
-int64_t
-kafka_now_ms(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
 /* A broker that is away fails in several ways, each of them every second. */
 void
 kafka_warn(kafka_t *kafka, int code, const char *msg, const char *text)
 {
-    int64_t  now = kafka_now_ms();
+    int64_t  now = now_mono_ms();
     size_t   oldest = 0;
 
     for (size_t i = 0; i < KAFKA_WARNINGS; i++) {

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/now.h"
 #include "base/stop.h"
 
 
@@ -232,7 +233,7 @@ static void
 kafka_group_fatal(kafka_t *kafka)
 {
     char     why[200];
-    int64_t  now = kafka_now_ms();
+    int64_t  now = now_mono_ms();
 
     if (rd_kafka_fatal_error(kafka->group, why, sizeof(why))
         == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -263,10 +264,10 @@ kafka_group_serve(kafka_t *kafka)
     err_t                err;
 
     if (kafka->group == NULL) {
-        if (kafka_now_ms() < kafka->rejoin_at) {
+        if (now_mono_ms() < kafka->rejoin_at) {
             return;
         }
-        kafka->rejoin_at = kafka_now_ms() + KAFKA_REJOIN_MS;
+        kafka->rejoin_at = now_mono_ms() + KAFKA_REJOIN_MS;
         if (kafka_group_open(kafka, &err) != RC_OK) {
             log_error("kafka", "rejoin failed", LS("reason", err.text));
             return;
@@ -296,7 +297,7 @@ kafka_group_close(kafka_t *kafka)
     rd_kafka_queue_t  *queue;
     rd_kafka_error_t  *error;
     rd_kafka_event_t  *event;
-    int64_t            deadline = kafka_now_ms() + KAFKA_CLOSE_MS;
+    int64_t            deadline = now_mono_ms() + KAFKA_CLOSE_MS;
 
     if (kafka->group == NULL) {
         return;
@@ -308,7 +309,7 @@ kafka_group_close(kafka_t *kafka)
     kafka_rebalance_failed(kafka, "close failed", error);
 
     while (error == NULL && !rd_kafka_consumer_closed(kafka->group)) {
-        if (kafka_now_ms() >= deadline) {
+        if (now_mono_ms() >= deadline) {
             log_warn("kafka", "the group wasn't left in time");
             break;
         }

@@ -113,7 +113,6 @@ struct kafka_s {
 typedef enum { KAFKA_GROUP, KAFKA_READER, KAFKA_PRODUCER } kafka_kind_e;
 
 /* kafka.c */
-int64_t kafka_now_ms(void);
 kafka_part_t *kafka_part_find(const kafka_t *kafka, int32_t partition);
 kafka_part_t *kafka_part_add(kafka_t *kafka, int32_t partition);
 void kafka_part_remove(kafka_t *kafka, int32_t partition);

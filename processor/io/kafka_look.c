@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/now.h"
 #include "base/stop.h"
 #include "sluice_wire.h"
 
@@ -84,7 +85,7 @@ kafka_look_serve(kafka_t *kafka)
 
     (void) rd_kafka_poll(kafka->looker, 0);
 
-    if (kafka_now_ms() - kafka->looked_at > KAFKA_LOOK_IDLE_MS) {
+    if (now_mono_ms() - kafka->looked_at > KAFKA_LOOK_IDLE_MS) {
         kafka_look_close(kafka);
     }
 }
@@ -142,7 +143,7 @@ static rc_t
 kafka_look_run(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
     const char *id, kafka_seen_t *seen, err_t *err)
 {
-    int64_t            until = kafka_now_ms() + KAFKA_QUERY_MS;
+    int64_t            until = now_mono_ms() + KAFKA_QUERY_MS;
     rd_kafka_queue_t  *queue = rd_kafka_queue_new(kafka->looker);
     int                found = 0;
 
@@ -158,7 +159,7 @@ kafka_look_run(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
     err_set(err, RC_RETRY, "kafka: look at %s/%d: no answer in time",
             kafka->topic, (int) partition);
 
-    while (found == 0 && kafka_now_ms() < until && !stop_is_over()) {
+    while (found == 0 && now_mono_ms() < until && !stop_is_over()) {
         rd_kafka_message_t *msg;
 
         (void) rd_kafka_poll(kafka->looker, 0);
@@ -176,13 +177,13 @@ kafka_look_run(kafka_t *kafka, int32_t partition, int64_t offset, size_t n,
         {
             seen->offset = -1;
             found = --n == 0;
-            until = kafka_now_ms() + KAFKA_QUERY_MS;
+            until = now_mono_ms() + KAFKA_QUERY_MS;
         }
     }
 
     (void) rd_kafka_consume_stop(kafka->looker_topic, partition);
     rd_kafka_queue_destroy(queue);
-    kafka->looked_at = kafka_now_ms();
+    kafka->looked_at = now_mono_ms();
 
     if (found > 0) {
         err->text[0] = '\0';

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/now.h"
 
 #define OWNERS_LOOK_MS    3000     /* after an assignment, and between looks */
 #define OWNERS_GUEST_MS   30000    /* for joining: others are called first */
@@ -31,7 +32,7 @@
 static void
 owners_look_again(kafka_owners_t *o)
 {
-    o->look_at = kafka_now_ms() + ((int64_t) OWNERS_LOOK_MS << o->guests);
+    o->look_at = now_mono_ms() + ((int64_t) OWNERS_LOOK_MS << o->guests);
 }
 
 
@@ -223,7 +224,7 @@ owners_guest_open(kafka_t *kafka, err_t *err)
     rd_kafka_topic_partition_list_destroy(list);
 
     o->guest_was_assigned = 0;
-    o->guest_until = kafka_now_ms() + OWNERS_GUEST_MS;
+    o->guest_until = now_mono_ms() + OWNERS_GUEST_MS;
 
     return RC_OK;
 }
@@ -235,7 +236,7 @@ owners_guest_leave(kafka_owners_t *o)
     rd_kafka_error_t *error;
 
     o->leaving = rd_kafka_queue_new(o->guest);
-    o->guest_until = kafka_now_ms() + OWNERS_LEAVE_MS;
+    o->guest_until = now_mono_ms() + OWNERS_LEAVE_MS;
     error = rd_kafka_consumer_close_queue(o->guest, o->leaving);
 
     if (error != NULL) {
@@ -257,7 +258,7 @@ owners_guest_serve(kafka_t *kafka)
             rd_kafka_message_destroy(msg);       /* not ours to read */
         }
 
-        if (o->guest_was_assigned || kafka_now_ms() >= o->guest_until) {
+        if (o->guest_was_assigned || now_mono_ms() >= o->guest_until) {
             owners_guest_leave(o);
         }
         return;
@@ -273,7 +274,7 @@ owners_guest_serve(kafka_t *kafka)
     }
 
     if (!rd_kafka_consumer_closed(o->guest)
-        && kafka_now_ms() < o->guest_until)
+        && now_mono_ms() < o->guest_until)
     {
         return;
     }
@@ -342,7 +343,7 @@ kafka_owners_serve(kafka_t *kafka)
         return;
     }
 
-    if (o->look_at != 0 && kafka_now_ms() >= o->look_at) {
+    if (o->look_at != 0 && now_mono_ms() >= o->look_at) {
         owners_ask(kafka);
     }
 }

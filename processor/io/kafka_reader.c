@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/now.h"
 #include "base/stop.h"
 
 #define KAFKA_PULL_MAX  1000         /* records taken from librdkafka at once */
@@ -193,7 +194,7 @@ kafka_reader_error(kafka_t *kafka, const rd_kafka_message_t *msg)
 
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         /* The fetcher has ended; whether it is right is asked for later. */
-        part->retry_at = kafka_now_ms() + KAFKA_RETRY_MS;
+        part->retry_at = now_mono_ms() + KAFKA_RETRY_MS;
         kafka_warn(kafka, msg->err, "offset refused",
                    rd_kafka_message_errstr(msg));
         return;
@@ -310,7 +311,7 @@ kafka_reader_again(kafka_t *kafka, kafka_part_t *part)
     int32_t  id = part->id;
     err_t    err;
 
-    part->retry_at = kafka_now_ms() + KAFKA_RETRY_MS;
+    part->retry_at = now_mono_ms() + KAFKA_RETRY_MS;
 
     if (kafka_bounds(kafka, id, &first, &end, &err) != RC_OK) {
         kafka_warn(kafka, RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET,
@@ -320,7 +321,7 @@ kafka_reader_again(kafka_t *kafka, kafka_part_t *part)
 
     if (expected >= first && expected <= end) {
         if (kafka_reader_begin(kafka, part, expected, &err) != RC_OK) {
-            part->retry_at = kafka_now_ms() + KAFKA_RETRY_MS;
+            part->retry_at = now_mono_ms() + KAFKA_RETRY_MS;
         }
         return;
     }
@@ -339,7 +340,7 @@ kafka_reader_again(kafka_t *kafka, kafka_part_t *part)
 void
 kafka_reader_serve(kafka_t *kafka)
 {
-    int64_t  now = kafka_now_ms();
+    int64_t  now = now_mono_ms();
 
     (void) rd_kafka_poll(kafka->reader, 0);
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "io/kafka_local.h"
 
 #define KAFKA_SCAN_BATCH    500
@@ -284,7 +285,7 @@ kafka_scan_begin(kafka_scan_t *scan, const char *topic, int32_t partition,
 static rc_t
 kafka_scan_fill(kafka_scan_t *scan, err_t *err)
 {
-    int64_t  deadline = kafka_now_ms() + KAFKA_SCAN_WAIT_MS;
+    int64_t  deadline = now_mono_ms() + KAFKA_SCAN_WAIT_MS;
     ssize_t  n = 0;
 
     while (n <= 0) {
@@ -293,7 +294,7 @@ kafka_scan_fill(kafka_scan_t *scan, err_t *err)
                                    KAFKA_SCAN_BATCH);
         (void) rd_kafka_poll(scan->reader, 0);
 
-        if (n <= 0 && kafka_now_ms() > deadline) {
+        if (n <= 0 && now_mono_ms() > deadline) {
             return kafka_scan_failed(scan, "reading",
                                      rd_kafka_topic_name(scan->topic),
                                      RD_KAFKA_RESP_ERR__TIMED_OUT, err);
@@ -466,10 +467,10 @@ kafka_scan_put(kafka_scan_t *scan, const char *topic, const record_t *rec,
 rc_t
 kafka_scan_put_wait(kafka_scan_t *scan, int timeout_ms, err_t *err)
 {
-    int64_t  deadline = kafka_now_ms() + timeout_ms;
+    int64_t  deadline = now_mono_ms() + timeout_ms;
 
     while (scan->producer != NULL && scan->unacked > 0) {
-        if (kafka_now_ms() > deadline) {
+        if (now_mono_ms() > deadline) {
             if (scan->put_err.text[0] == '\0') {
                 (void) err_set(&scan->put_err, RC_RETRY, "kafka: %zu records "
                                "not acknowledged within %d ms", scan->unacked,

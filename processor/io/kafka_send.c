@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/now.h"
 #include "base/stop.h"
 
 #define KAFKA_PURGE_MS  1000
@@ -218,11 +219,11 @@ kafka_produce(kafka_t *kafka, const char *topic, const record_t *rec,
 rc_t
 kafka_send_wait(kafka_t *kafka, int timeout_ms, err_t *err)
 {
-    int64_t  deadline = kafka_now_ms() + timeout_ms;
+    int64_t  deadline = now_mono_ms() + timeout_ms;
     int64_t  left;
 
     while (kafka->producer != NULL && kafka->unacked > 0) {
-        left = stop_left(deadline - kafka_now_ms());
+        left = stop_left(deadline - now_mono_ms());
         if (left <= 0) {
             /* The caller sends them again: these must not come late as well. */
             if (kafka->send_err.text[0] == '\0') {

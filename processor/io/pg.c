@@ -24,11 +24,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "base/secret.h"
 #include "base/stop.h"
 
@@ -60,16 +60,6 @@ const conf_row_t  pg_rows[] = {
       "at most 2 s of it." },
     { NULL, CONF_STR, 0, NULL, 0, 0, NULL, 0, NULL }
 };
-
-
-static int64_t
-pg_now_ms(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 rc_t
@@ -216,7 +206,7 @@ pg_poll(pg_t *pg, short events, int64_t deadline, short *ready, err_t *err)
     struct pollfd  pfd = { .fd = PQsocket(pg->conn), .events = events };
 
     for (;;) {
-        int64_t  left = deadline - pg_now_ms();
+        int64_t  left = deadline - now_mono_ms();
 
         if (left <= 0 || stop_is_over()) {
             (void) err_set(err, RC_RETRY, "postgres: no answer within %"
@@ -322,7 +312,7 @@ pg_outcome(pg_t *pg, err_t *err)
 static rc_t
 pg_await(pg_t *pg, int sent, err_t *err)
 {
-    int64_t  deadline = pg_now_ms() + pg->conf->timeout_ms + PG_GRACE_MS;
+    int64_t  deadline = now_mono_ms() + pg->conf->timeout_ms + PG_GRACE_MS;
     short    ready;
     rc_t     rc;
 
@@ -573,7 +563,7 @@ pg_start(pg_t *pg, const char *sql, size_t nparams, const char *const *params,
     if (rc == RC_OK && (!sent || PQflush(pg->conn) < 0)) {
         rc = pg_fail(pg, err);
     }
-    pg->deadline = pg_now_ms() + timeout_ms;
+    pg->deadline = now_mono_ms() + timeout_ms;
     return rc;
 }
 
@@ -599,7 +589,7 @@ pg_finish(pg_t *pg, int *done, pg_result_t *result, err_t *err)
         }
     }
 
-    if (pg_now_ms() < pg->deadline) {
+    if (now_mono_ms() < pg->deadline) {
         return RC_OK;
     }
 

@@ -14,31 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "base/secret.h"
 #include "base/stop.h"
 
 #define REDIS_CONNECT_MS  10000      /* at most, whatever the timeout is */
 
 
-int64_t
-redis_clock(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
 /* Until when, after a failure of what began then. */
 int64_t
 redis_shun(const redis_conf_t *conf, int64_t began_ms)
 {
-    int64_t  now = redis_clock();
+    int64_t  now = now_mono_ms();
     int64_t  took = now - began_ms;
 
     return took < conf->timeout_ms / 2 ? 0 : now + took;
@@ -121,7 +111,7 @@ redis_link_wait(redis_link_t *link, int64_t began_ms)
     struct pollfd  pfd = { .fd = link->ctx->fd, .events = POLLIN };
 
     for ( ;; ) {
-        int64_t  left = began_ms + link->conf->timeout_ms - redis_clock();
+        int64_t  left = began_ms + link->conf->timeout_ms - now_mono_ms();
 
         if (left <= 0 || stop_is_over()) {
             errno = ETIMEDOUT;
@@ -172,7 +162,7 @@ redis_link_exchange(redis_link_t *link, const redis_args_t *args,
 rc_t
 redis_link_ask(redis_link_t *link, const redis_args_t *args, err_t *err)
 {
-    int64_t  began = redis_clock();
+    int64_t  began = now_mono_ms();
 
     redis_link_forget(link);
 
@@ -256,7 +246,7 @@ redis_link_connect(redis_link_t *link, err_t *err)
     int64_t               most = ms < REDIS_CONNECT_MS ? ms : REDIS_CONNECT_MS;
     struct timeval        tv = { ms / 1000, (ms % 1000) * 1000 };
     struct timeval        first = { most / 1000, (most % 1000) * 1000 };
-    int64_t               began = redis_clock();
+    int64_t               began = now_mono_ms();
     rc_t                  rc = RC_OK;
 
     if (link->ctx != NULL) {

@@ -43,7 +43,7 @@ typedef struct {
     int                  is_sentinel;    /* has a user of its own, no db */
     redisContext        *ctx;            /* NULL: not connected */
     redisReply          *reply;          /* the last; outlives ctx */
-    int64_t              shun_until_ms;  /* redis_clock(); it let us wait */
+    int64_t              shun_until_ms;  /* monotonic; it let us wait */
 } redis_link_t;
 
 typedef struct {
@@ -97,7 +97,6 @@ int redis_place_parse(redis_place_t *place, const char *text, size_t len,
  * took: a lane's partitions on other servers, and its polls, would get no turn
  * between its timeouts.
  */
-int64_t redis_clock(void);                           /* monotonic, ms */
 int64_t redis_shun(const redis_conf_t *conf, int64_t began_ms);
 
 /* place is copied. */

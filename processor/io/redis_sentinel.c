@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/now.h"
+
 
 /* SENTINEL GET-MASTER-ADDR-BY-NAME, of one sentinel.  *master is owned. */
 static rc_t
@@ -84,7 +86,7 @@ rc_t
 redis_sentinel_connect(redis_t *redis, err_t *err)
 {
     redis_place_t  tried = { 0 };                          /* owned */
-    int64_t        began = redis_clock();
+    int64_t        began = now_mono_ms();
     rc_t           rc = RC_RETRY;
 
     if (began < redis->shun_until_ms) {

@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "core/path.h"
 #include "core/row.h"
 #include "lane/apply.h"
@@ -438,27 +438,12 @@ apply_release(batch_t *b, err_t *err)
 }
 
 
-/* The present as ce_time has it. */
-static void
-apply_now(char text[32])
-{
-    struct timespec  ts;
-    struct tm        tm;
-    size_t           n;
-
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
-    (void) gmtime_r(&ts.tv_sec, &tm);
-    n = strftime(text, 24, "%Y-%m-%dT%H:%M:%S", &tm);
-    (void) snprintf(text + n, 8, ".%03uZ",
-                    (unsigned int) (ts.tv_nsec / 1000000) % 1000);
-}
-
-
 static rc_t
 apply_send_one(batch_t *b, size_t i, const char *topic, err_t *err)
 {
     const char    *reason = b->fates[i].reason.text;
-    char           partition[16], offset[24], attempts[16], now[32];
+    char           partition[16], offset[24], attempts[16];
+    char           now[NOW_TEXT_LEN];
     kafka_extra_t  extra[] = {
         { SLUICE_H_ERROR_STAGE, b->fates[i].stage },
         { SLUICE_H_ERROR_REASON, reason },
@@ -473,7 +458,7 @@ apply_send_one(batch_t *b, size_t i, const char *topic, err_t *err)
     snprintf(offset, sizeof(offset), "%" PRId64, b->recs[i].offset);
     snprintf(attempts, sizeof(attempts), "%d",
              b->recs[i].redriven > 0 ? b->recs[i].redriven + 1 : 1);
-    apply_now(now);
+    now_text(now);
 
     log_info("lane", "sent on", LI("lane", b->l->number),
              LI("part", b->p->id), LI("offset", b->recs[i].offset),

@@ -13,11 +13,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "lane/apply.h"
 #include "lane/close.h"
 #include "lane/flush.h"
@@ -53,20 +53,9 @@ struct lane_s {
 
 
 static int64_t
-lane_clock(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-static int64_t
 lane_now(void)
 {
-    return lane_clock(CLOCK_MONOTONIC);
+    return now_mono_ms();
 }
 
 
@@ -327,7 +316,7 @@ lane_close_due(lane_t *lane, partition_t *p, int64_t now)
     err_t    err = { "" };
     rc_t     rc;
 
-    rc = close_due(&lane->l, p, lane->rows, lane_clock(CLOCK_REALTIME), now,
+    rc = close_due(&lane->l, p, lane->rows, now_wall_ms(), now,
                    &err);
 
     /* Most turns nothing is due. */
@@ -510,7 +499,7 @@ lane_open(lane_t **out, const lane_setup_t *setup, int number, err_t *err)
     lane->rows = rows_new();
     lane->stop = setup->stop;
     lane->slot = metrics_slot_open(setup->conf->topic, -1, number);
-    lane->seed = (unsigned int) (lane_clock(CLOCK_REALTIME) + number);
+    lane->seed = (unsigned int) (now_wall_ms() + number);
 
     rc = setup->store->open(&l->store, setup->store_conf, err);
     if (rc != RC_OK) {

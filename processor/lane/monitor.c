@@ -17,6 +17,7 @@
 
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "lane/monitor.h"
 
 #define MONITOR_ASK_MS      2000     /* how often the ends are asked for, */
@@ -43,17 +44,6 @@ typedef struct {
     int64_t      ms;
     const char  *why;                /* messages are not known */
 } monitor_lag_t;
-
-
-static int64_t
-monitor_clock(clockid_t id)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(id, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 /* A slot closed at this moment may be another partition's by now. */
@@ -95,8 +85,8 @@ monitor_caught_up(const metrics_at_t *at)
 static int64_t
 monitor_ask(monitor_t *m)
 {
-    int64_t        asked = monitor_clock(CLOCK_MONOTONIC);
-    int64_t        wall = monitor_clock(CLOCK_REALTIME);
+    int64_t        asked = now_mono_ms();
+    int64_t        wall = now_wall_ms();
     metrics_at_t   at = { NULL, 0, NULL, 0, 0 };
     metrics_at_t  *slots = NULL;
     kafka_end_t   *list = NULL;
@@ -152,7 +142,7 @@ monitor_run(void *arg)
         ms = monitor_ask(m);
         (void) pthread_mutex_lock(&m->mutex);
 
-        ms += monitor_clock(CLOCK_MONOTONIC);
+        ms += now_mono_ms();
         until.tv_sec = ms / 1000;
         until.tv_nsec = ms % 1000 * 1000000;
 
@@ -196,7 +186,7 @@ monitor_age(const metrics_at_t *at, int64_t reached)
 {
     int64_t  head = metrics_get(at->slot, METRICS_FIELD_HEAD);
     int64_t  since = metrics_get(at->slot, METRICS_FIELD_CAUGHT_UP_MS);
-    int64_t  now = monitor_clock(CLOCK_REALTIME);
+    int64_t  now = now_wall_ms();
 
     if (head >= reached) {
         since = metrics_get(at->slot, METRICS_FIELD_HEAD_MS);
@@ -230,7 +220,7 @@ monitor_lag(const metrics_at_t *at)
         return lag;
     }
 
-    if (monitor_clock(CLOCK_MONOTONIC) - asked > MONITOR_STALE_MS) {
+    if (now_mono_ms() - asked > MONITOR_STALE_MS) {
         lag.why = "the end of the log is known of old only";
         return lag;
     }
@@ -251,7 +241,7 @@ static void
 monitor_derive(void)
 {
     metrics_at_t  at = { NULL, 0, NULL, 0, 0 };
-    int64_t       now = monitor_clock(CLOCK_MONOTONIC), since;
+    int64_t       now = now_mono_ms(), since;
 
     while (metrics_next(&at)) {
         since = metrics_get(at.slot, METRICS_FIELD_STALLED_AT_MS);
@@ -334,7 +324,7 @@ static void
 monitor_live(FILE *reasons, size_t *n)
 {
     metrics_at_t  at = { NULL, 0, NULL, 0, 0 };
-    int64_t       now = monitor_clock(CLOCK_MONOTONIC);
+    int64_t       now = now_mono_ms();
 
     while (metrics_next(&at)) {
         int64_t since = metrics_get(at.slot, METRICS_FIELD_TURN_AT_MS);

@@ -12,10 +12,10 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/now.h"
 #include "lane/rows.h"
 #include "lane/state.h"
 #include "lane/take.h"
@@ -211,17 +211,6 @@ take_same_log(links_t *l, const partition_t *p, const state_t *state,
 }
 
 
-static int64_t
-take_clock(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
 /*
  * Records from need on were deleted before they were read.  They were of no
  * closed window, and older than what now comes first, give or take what the
@@ -232,7 +221,7 @@ take_gap(links_t *l, partition_t *p, const state_t *state, int64_t need,
     int64_t first, int64_t end, err_t *err)
 {
     rows_gap_t    gap = { need, first - 1, WINDOW_NONE, WINDOW_NONE };
-    int64_t       last_ms = take_clock(), reach;
+    int64_t       last_ms = now_wall_ms(), reach;
     kafka_seen_t  seen;
     rc_t          rc;
 

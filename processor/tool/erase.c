@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "base/utf8.h"
 #include "core/window.h"
 #include "tool/jobs.h"
@@ -485,7 +486,7 @@ erase_args(erase_t *e, int argc, char **argv, int *yes)
 static int
 erase_run(const tool_env_t *env, int argc, char **argv)
 {
-    erase_t  e = { .env = env, .now_ms = when_now() };
+    erase_t  e = { .env = env, .now_ms = now_wall_ms() };
     err_t    err = { "" };
     int      code, yes = 0;
     rc_t     rc;

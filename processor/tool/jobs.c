@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/now.h"
 #include "tool/when.h"
 
 #define JOB_TIMEOUT_MS  60000        /* of a statement, at least */
@@ -62,7 +63,7 @@ job_may(job_t *job, err_t *err)
                        "sluice_purger", pg_value(job->pg, 0, 2));
     }
 
-    ahead = when_now() - strtoll(pg_value(job->pg, 0, 3), NULL, 10);
+    ahead = now_wall_ms() - strtoll(pg_value(job->pg, 0, 3), NULL, 10);
     if (ahead > JOB_CLOCKS_MS || ahead < -JOB_CLOCKS_MS) {
         return err_set(err, RC_REJECT, "this host's clock and PostgreSQL's "
                        "differ by %" PRId64 " s", ahead / 1000);

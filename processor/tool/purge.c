@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "core/retry.h"
 #include "core/window.h"
 #include "tool/jobs.h"
@@ -438,7 +439,7 @@ purge_metrics(purge_t *p)
           p->now_ms / 1000);
     GAUGE("success", "1 when it left nothing undone.", !p->failed);
     GAUGE("duration_seconds", "How long it took.",
-          (when_now() - p->now_ms) / 1000);
+          (now_wall_ms() - p->now_ms) / 1000);
     GAUGE("tables", "Tables of days it dropped.", sum.tables);
     GAUGE("tables_left", "Days whose table was in use.", sum.left);
     GAUGE("objects", "Objects it removed.", sum.objects.objects);
@@ -546,7 +547,7 @@ purge_run(const tool_env_t *env, int argc, char **argv)
         return tool_usage(&tool_purge);
     }
 
-    p.now_ms = when_now();
+    p.now_ms = now_wall_ms();
     p.before_ms = window_start(&day, p.now_ms - env->conf->retention_ms);
     p.seed = (unsigned int) p.now_ms;
 

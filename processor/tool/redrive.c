@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "core/members.h"
 #include "io/kafka_scan.h"
 #include "tool/objects.h"
@@ -124,7 +125,7 @@ redrive_object(redrive_t *r, const record_t *rec, int *there, err_t *err)
 
     /* What retention takes away in a moment is no more there than the rest. */
     if (objects_day(path, &day_ms) != 0
-        || day_ms < when_now() - r->env->conf->retention_ms)
+        || day_ms < now_wall_ms() - r->env->conf->retention_ms)
     {
         return RC_OK;
     }
@@ -388,7 +389,7 @@ redrive_args(redrive_t *r, int argc, char **argv)
             r->reason = optarg;
         } else if (c == 'n') {
             r->dry = 1;
-        } else if (c != 's' || when_parse(optarg, when_now(), &r->since_ms)) {
+        } else if (c != 's' || when_parse(optarg, now_wall_ms(), &r->since_ms)) {
             return -1;
         }
     }

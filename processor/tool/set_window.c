@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/now.h"
 #include "tool/print.h"
 #include "tool/site.h"
 
@@ -39,17 +40,6 @@ typedef struct {
     int64_t      lateness_ms;        /* -1: as it is */
     int64_t      wait_ms;
 } set_window_args_t;
-
-
-static int64_t
-set_window_clock(clockid_t id)
-{
-    struct timespec ts;
-
-    clock_gettime(id, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 static void
@@ -76,7 +66,7 @@ set_window_is_empty(site_t *site, const site_part_t *part, int64_t over_ms,
     *empty = 0;
 
     if (until_ms + site->l.wc.lateness_ms
-        > set_window_clock(CLOCK_REALTIME))
+        > now_wall_ms())
     {
         return RC_OK;
     }
@@ -198,7 +188,7 @@ set_window_one(site_t *site, const set_window_args_t *args, int32_t id,
         site_part_free(&part);
 
         if (rc != RC_OK || *done
-            || set_window_clock(CLOCK_MONOTONIC) >= until_ms)
+            || now_mono_ms() >= until_ms)
         {
             break;
         }
@@ -293,7 +283,7 @@ set_window_run(const tool_env_t *env, int argc, char **argv)
 
     out = print_new("partitions", columns,
                     sizeof(columns) / sizeof(columns[0]), env->json);
-    until_ms = set_window_clock(CLOCK_MONOTONIC) + args.wait_ms;
+    until_ms = now_mono_ms() + args.wait_ms;
 
     for (size_t i = 0; i < site.nids && rc == RC_OK; i++) {
         rc = set_window_one(&site, &args, site.ids[i], until_ms, out, &done,

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "core/digest.h"
 #include "core/path.h"
 #include "tool/objects.h"
@@ -502,7 +503,7 @@ verify_metrics(const verify_t *v, err_t *err)
     textfile_add(t, "sluice_verify_records", "Records it read.", NULL, NULL,
                  v->recount.records);
     textfile_add(t, "sluice_verify_last_run_timestamp_seconds",
-                 "When it ended.", NULL, NULL, when_now() / 1000);
+                 "When it ended.", NULL, NULL, now_wall_ms() / 1000);
     return textfile_end(t, err);
 }
 
@@ -532,7 +533,7 @@ verify_args(verify_t *v, int argc, char **argv)
         { NULL, 0, NULL, 0 }
     };
 
-    int64_t  now = when_now();
+    int64_t  now = now_wall_ms();
     int      c, rc = 0;
 
     v->since_ms = now - VERIFY_SINCE_MS;
@@ -578,7 +579,7 @@ verify_run(const tool_env_t *env, int argc, char **argv)
 
     /* Days that a purge may be taking away, and not those after. */
     horizon = window_start(&(window_conf_t) { OBJECTS_DAY_MS, 0 },
-                           when_now() - env->conf->retention_ms)
+                           now_wall_ms() - env->conf->retention_ms)
               + OBJECTS_DAY_MS;
     v.since_ms = v.since_ms > horizon ? v.since_ms : horizon;
 

@@ -9,9 +9,6 @@
 
 #define WHEN_TEXT_LEN  sizeof("2026-11-20T12:00:30Z")       /* with the NUL */
 
-/* The clock, ms since the epoch. */
-int64_t when_now(void);
-
 /*
  * "2h" is two hours before now_ms; "2026-11-20T12:00:30Z", "2026-11-20" and
  * "20261120T120030Z", as windows are called, are UTC.  0, or -1.

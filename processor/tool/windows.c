@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/now.h"
 #include "tool/print.h"
 #include "tool/site.h"
 
@@ -34,17 +35,6 @@ typedef struct {
     int64_t  *starts;
     int64_t  *uploads;
 } windows_uploads_t;
-
-
-static int64_t
-windows_now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 static void
@@ -151,7 +141,7 @@ windows_lag(site_t *site, const site_part_t *part, int64_t *lag,
     rc = kafka_look(site->l.kafka, part->p->id, part->state.next, &seen, err);
 
     if (rc == RC_OK && seen.offset >= 0) {
-        *lag_s = (windows_now() - seen.ts_ms) / 1000;
+        *lag_s = (now_wall_ms() - seen.ts_ms) / 1000;
         *lag_s = *lag_s > 0 ? *lag_s : 0;
     }
 
@@ -184,7 +174,7 @@ windows_line(site_t *site, const site_part_t *part, const lane_window_t *win,
     windows_maybe(out, files, -1);
     windows_maybe(out, uploads, -1);
     windows_maybe(out, win != NULL ? win->first : -1, -1);
-    windows_maybe(out, win != NULL ? (windows_now() - win->start_ms) / 1000
+    windows_maybe(out, win != NULL ? (now_wall_ms() - win->start_ms) / 1000
                                    : -1, -1);
     windows_time(out, part->p->watermark_ms);
     windows_maybe(out, part->state.has ? part->state.next : -1, -1);
