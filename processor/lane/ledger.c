@@ -119,10 +119,13 @@ static const char ledger_sql_places[] =
                " $8::bigint[], $9::bigint[]) WITH ORDINALITY"
                " AS r(customer, id, sha256, at, start, n)");
 
-/* The row of another place stays, and tells that the record counts. */
+/*
+ * The row of another place stays, and tells that the record counts; so $12,
+ * what the ledger held when last seen, must still be in it.
+ */
 static const char ledger_sql_release[] =
     "WITH mine AS (SELECT 1 FROM sluice.progress WHERE " SQL_IS_MINE
-    " FOR SHARE), given AS ("
+    " AND ledger_next >= $12::bigint FOR SHARE), given AS ("
     "SELECT * FROM mine, unnest($6::text[], $7::text[], $8::text[],"
     " $9::bigint[], $10::bigint[], $11::text[]) WITH ORDINALITY"
     " AS r(customer, id, sha256, at, start, once, n)"
@@ -405,11 +408,12 @@ ledger_release(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
     err_t *err)
 {
     pg_array_t  *c = ledger_begin(l);
-    char         closed[24];
+    char         closed[24], known[24];
     const char  *digits, *params[] = {
         l->conf->pipeline, l->conf->topic, p->id_text,
         ledger_int(p->closed_ms, WINDOW_NONE, closed), p->generation_text,
-        NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL,
+        ledger_int(p->ledger_next, PARTITION_NONE, known)
     };
     pg_result_t  result;
     rc_t         rc;
@@ -425,15 +429,15 @@ ledger_release(links_t *l, partition_t *p, ledger_entry_t *entries, size_t n,
         params[5 + i] = pg_array_end(&c[i]);
     }
 
-    rc = ledger_exec(l, ledger_sql_release, 11, params, &result, err);
+    rc = ledger_exec(l, ledger_sql_release, 12, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
 
     digits = result.rows == 1 ? pg_value(l->pg, 0, 0) : NULL;
     if (digits == NULL || strlen(digits) != n) {
-        return err_set(err, RC_FENCED, "closed_through or generation has "
-                       "moved");
+        return err_set(err, RC_FENCED, "closed_through or generation "
+                       "has moved, or PostgreSQL lost a part of the ledger");
     }
 
     for (size_t i = 0; i < n; i++) {

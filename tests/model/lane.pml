@@ -36,7 +36,8 @@ typedef Record {
     byte  window;
     byte  file;
     bool  straggler;             /* breaks what the brokers' clock promises */
-    bool  named                  /* of these one counts; all are of one file */
+    bool  named;                 /* of these one counts; all are of one file */
+    bool  twin                   /* these are one record, in the log twice */
 };
 
 /* Redis' keys.  kept: counts of closed windows that have not expired. */
@@ -62,12 +63,13 @@ typedef Tables {
                                     with a name that counts */
     byte  uploads;               /* bits of offsets, of those with names: the
                                     others go through no ledger here */
+    byte  place;                 /* uploads: offset + 1 of the twin in it */
     byte  ledger                 /* ledger_next */
 };
 
 mtype = { gone, out, taking, on };                       /* a lane's phase */
-mtype = { free, written, write_behind, released, sent_on, late_behind,
-          flushing, checking, committing, forgetting, asking,
+mtype = { free, written, looking, write_behind, released, sent_on,
+          late_behind, flushing, checking, committing, forgetting, asking,
           clocking };                                    /* what it is amid */
 
 typedef Lane {
@@ -111,9 +113,11 @@ bool    yes;
 
 /* ---- what holds at all times --------------------------------------------- */
 
-/* A record counts nowhere: it was sent on, or another has its name. */
+/* A record counts nowhere: it was sent on, another has its name, or it counts
+ * from another place. */
 #define APART(o)                                                              \
-    (((sent >> o) & 1) == 1 || (log[o].named && tables.holder != o + 1))
+    (((sent >> o) & 1) == 1 || (log[o].named && tables.holder != o + 1) ||    \
+     (log[o].twin && tables.place != o + 1))
 #define IN_UPLOADS(o)  (((tables.uploads >> o) & 1) == 1)
 
 /* After each change of the tables. */
@@ -173,8 +177,14 @@ inline check_finished()
                 n++;
                 m = m + (APART(o) -> 1 : 0);
                 assert(!log[o].named || IN_UPLOADS(o) == !APART(o));
-                /* a record that was sent on holds no name */
-                assert(tables.holder != o + 1 || ((sent >> o) & 1) == 0)
+                /* a record that was sent on holds no name, and one that was
+                 * not has another that does */
+                assert(tables.holder != o + 1 || ((sent >> o) & 1) == 0);
+                assert(!log[o].named || tables.holder != 0 ||
+                       ((sent >> o) & 1) == 1);
+                /* what counts was sent on from neither place */
+                assert(!log[o].twin ||
+                       (tables.place != 0) == (((sent >> o) & 1) == 0))
             :: else
             fi;
             o++
@@ -228,6 +238,7 @@ inline copy_tables(from, to)
     to.next = from.next;
     to.holder = from.holder;
     to.uploads = from.uploads;
+    to.place = from.place;
     to.ledger = from.ledger;
     k = 0;
     do
@@ -464,7 +475,9 @@ inline verdict(i)
 }
 
 /* ledger_write(): names are claimed and uploads written, in one statement.  n
- * is 3 then for a record whose name is another's. */
+ * is 3 then for a record whose name is another's, or that counts from another
+ * place.  Which place that is, ledger_places() asks in a statement of its own,
+ * where a row was there before. */
 #ifndef NO_LEDGER_GUARD
 #define FORGOTTEN(i)  (tables.ledger < lane[i].ledger)
 #else
@@ -479,17 +492,47 @@ inline ledger_write(i)
 #endif
     :: FORGOTTEN(i) -> lane_fenced(i)
     :: else ->
-#ifndef NO_OWN_PLACE
-        yes = tables.holder == 0 || tables.holder == lane[i].pos + 1;
-#else
-        yes = tables.holder == 0;
-#endif
-        ledger_written(lane[i].pos);
+        if
+        :: log[lane[i].pos].twin -> ledger_placed(i)
+        :: else -> ledger_claimed(i)
+        fi;
         lane[i].ledger = tables.ledger;
-        lane[i].what = (yes -> 0 : 3);
-        yes = false;
-        lane[i].busy = written;
         check_tables()
+    fi
+}
+
+inline ledger_claimed(i)
+{
+#ifndef NO_OWN_PLACE
+    yes = tables.holder == 0 || tables.holder == lane[i].pos + 1;
+#else
+    yes = tables.holder == 0;
+#endif
+    ledger_written(lane[i].pos);
+    lane[i].what = (yes -> 0 : 3);
+    yes = false;
+    lane[i].busy = written
+}
+
+inline ledger_placed(i)
+{
+    lane[i].busy = (tables.place == 0 -> written : looking);
+    tables_change();
+    tables.place = (tables.place == 0 -> lane[i].pos + 1 : tables.place);
+    tables.ledger = MAX(tables.ledger, lane[i].pos + 1)
+}
+
+inline ledger_places(i)
+{
+    if
+    :: tables.place == 0 -> lane_fenced(i)
+    :: else ->
+#ifndef NO_OWN_PLACE
+        lane[i].what = (tables.place == lane[i].pos + 1 -> 0 : 3);
+#else
+        lane[i].what = 3;
+#endif
+        lane[i].busy = written
     fi
 }
 
@@ -501,13 +544,24 @@ inline ledger_written(at)
     tables.ledger = MAX(tables.ledger, at + 1)
 }
 
-/* ledger_release(): a late record has nothing in its name */
+/* ledger_release(): a late record has nothing in its name; what is 3 where
+ * another place of it counts */
 inline ledger_release(i)
 {
     if
     :: tables.closed != lane[i].closed -> lane_fenced(i)
+#ifndef NO_RELEASE_LEDGER
+    :: FORGOTTEN(i) -> lane_fenced(i)
+#endif
     :: else ->
         if
+        :: log[lane[i].pos].twin && tables.place == lane[i].pos + 1 ->
+            tables_change();
+            tables.place = 0
+#ifndef NO_TWICE_LATE
+        :: log[lane[i].pos].twin && tables.place != 0 &&
+           tables.place != lane[i].pos + 1 -> lane[i].what = 3
+#endif
         :: tables.holder == lane[i].pos + 1 || IN_UPLOADS(lane[i].pos) ->
             tables_change();
             tables.holder = (tables.holder == lane[i].pos + 1
@@ -526,6 +580,10 @@ inline apply_judge(i)
     if
 #ifndef NO_RELEASE
     :: n == 1 && log[lane[i].pos].named -> ledger_release(i)
+#endif
+#ifndef NO_ONE_PLACE
+    :: n == 1 && log[lane[i].pos].twin -> ledger_release(i)
+    :: n == 0 && log[lane[i].pos].twin -> n = 0; ledger_write(i)
 #endif
 #ifndef NO_CLAIM_FIRST
     :: n == 0 && log[lane[i].pos].named -> n = 0; ledger_write(i)
@@ -792,15 +850,18 @@ end:
     :: d_step { FREE(i) && lane[i].pos < tail -> apply_judge(i) }
     :: d_step { lane[i].busy == written ->
             n = lane[i].what; state_apply(i); n = 0 }
+    :: d_step { lane[i].busy == looking -> ledger_places(i) }
     :: d_step { lane[i].busy == write_behind ->
             yes = true;
             ledger_written(lane[i].what);
             yes = false;
             lane_rest(i) }
-    :: d_step { lane[i].busy == released ->
+    :: d_step { lane[i].busy == released && lane[i].what == 0 ->
             sent = sent | (1 << lane[i].pos);
             check_sent();
             lane[i].busy = sent_on }
+    :: d_step { lane[i].busy == released && lane[i].what == 3 ->
+            n = 3; state_apply(i); n = 0 }
     :: d_step { lane[i].busy == sent_on -> n = 1; state_apply(i); n = 0 }
     :: d_step { lane[i].busy == late_behind ->
             sent = sent | (1 << lane[i].what);
@@ -941,7 +1002,8 @@ end:
     log[records].window = w + 1;                                              \
     log[records].file = f;                                                    \
     log[records].straggler = s;                                               \
-    log[records].named = d;                                                   \
+    log[records].named = d == 1;                                              \
+    log[records].twin = d == 2;                                               \
     prompt = prompt && !s;                                                    \
     last = MAX(last, w + 1);                                                  \
     records++;

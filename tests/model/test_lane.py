@@ -43,6 +43,9 @@ RULES = {
     "own-place":    "whose name is claimed already counts if the claim is its",
     "claim-guard":  "a claim compares closed_through",
     "release":      "a late record gives back what stands in its name",
+    "one-place":    "a record that the log holds twice counts from one place",
+    "twice-late":   "a late record that counts from another place is not sent",
+    "release-ledger": "what is late compares what the ledger held",
     "ledger-take":  "a state that knows a ledger PostgreSQL lost is dropped",
     "ledger-guard": "claims and closes compare what the ledger held",
 }
@@ -52,7 +55,8 @@ FAULTS = {"crash": "crashes", "steal": "steals", "flush": "flushes",
           "expire": "expiries"}
 
 # Windows, files; True marks a record that comes whenever it likes, "k" one of
-# those with a name, of which one counts.
+# those with a name, of which one counts, "t" one of the places of a record
+# that the log holds twice.
 LOG = [(0, "a"), (1, "b"), (0, "a"), (2, "a")]
 SHORT = [(0, "a"), (0, "b"), (2, "a")]
 STRAGGLER = [(0, "a"), (0, "a", True), (1, "b")]
@@ -65,6 +69,9 @@ BUSY_LATE = [(0, "a"), (0, "b"), (2, "a"), (0, "a", True)]
 
 NAMED = [(0, "a", False, "k"), (0, "a", False, "k"), (2, "a", False, "k")]
 NAMED_LATE = [(0, "a"), (0, "a", True, "k"), (2, "a", False, "k")]
+
+TWICE = [(0, "a", False, "t"), (0, "a", False, "t"), (2, "a")]
+TWICE_LATE = [(0, "a", False, "t"), (2, "a"), (0, "a", True, "t")]
 
 # The whole log is there and it is late: fewer states, for two lanes.
 THERE = dict(there=3, clock=4)
@@ -99,6 +106,12 @@ SCENARIOS = {
     "a name and a zombie": (NAMED, dict(steal=1, **THERE)),
     "a name and an older PostgreSQL": (NAMED, dict(pgloss=1)),
     "a name that is late, and a zombie": (NAMED_LATE, dict(steal=1)),
+    "a record twice, a crash, a flushed Redis": (TWICE, dict(crash=1,
+                                                             flush=1)),
+    "a record twice and a zombie": (TWICE, dict(steal=1, **THERE)),
+    "a record twice, once late, and a zombie": (TWICE_LATE, dict(steal=1)),
+    "a record twice, once late, and an older PostgreSQL": (
+        TWICE_LATE, dict(pgloss=1)),
 }
 
 WIDE = {
@@ -113,6 +126,10 @@ WIDE = {
                                                           **THERE)),
     "a zombie, an older Redis, an older PostgreSQL": (
         SHORT, dict(steal=1, rollback=1, pgloss=1, **THERE)),
+    "a record twice, a zombie, an older PostgreSQL": (
+        TWICE, dict(steal=1, pgloss=1, **THERE)),
+    "a record twice, once late, a zombie, a flushed Redis": (
+        TWICE_LATE, dict(steal=1, flush=1)),
 }
 
 EVERY = {**SCENARIOS, **WIDE}
@@ -144,6 +161,9 @@ NEEDED = {
     ("own-place",): "a name, a crash, a flushed Redis",
     ("claim-guard",): "a name that is late, and a zombie",
     ("release",): "a name that is late, and a zombie",
+    ("one-place",): "a record twice, a crash, a flushed Redis",
+    ("twice-late",): "a record twice, once late, and a zombie",
+    ("release-ledger",): "a record twice, once late, and an older PostgreSQL",
     ("ledger-take",): "a name and an older PostgreSQL",
     ("ledger-guard",): "a name and an older PostgreSQL",
 }
@@ -157,7 +177,8 @@ def promela(name):
     log, faults = EVERY[name]
     faults = dict(faults)
     steps = ["RECORD(%d, %d, %d, %d)" % (r[0], "ab".index(r[1]),
-                                         any(x is True for x in r), "k" in r)
+                                         any(x is True for x in r),
+                                         ("k" in r) + 2 * ("t" in r))
              for r in log]
     steps.append("tail = %d; clock = %d" % (faults.pop("there", 0),
                                             faults.pop("clock", 0) + 1))
