@@ -186,7 +186,8 @@ $(BUILD)/parser/multipart_driver: tests/parser/multipart_driver.c \
 
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 
-$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard ngx_module/*.[ch])
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) \
+                     $(wildcard ngx_module/*.[ch])
 	mkdir -p $(@D)
 	clang $(STD) $(WARN) -O1 -g -I. -Ingx_module \
 	    -fsanitize=fuzzer,address,undefined \

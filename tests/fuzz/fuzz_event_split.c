@@ -9,6 +9,7 @@
  */
 
 #include "event_split.h"
+#include "require.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,14 +17,6 @@
 
 
 #define LOG_MAX  (1u << 18)
-
-#define require(cond)                                                        \
-    do {                                                                     \
-        if (!(cond)) {                                                       \
-            fprintf(stderr, "%d: %s\n", __LINE__, #cond);                    \
-            abort();                                                         \
-        }                                                                    \
-    } while (0)
 
 
 typedef struct {

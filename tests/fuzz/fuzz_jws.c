@@ -10,6 +10,7 @@
 #include "base64url.h"
 #include "jws.h"
 #include "jwt.h"
+#include "require.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -29,14 +30,6 @@
     "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"},"                 \
     "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"b\","                     \
     "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}"
-
-#define require(cond)                                                         \
-    do {                                                                      \
-        if (!(cond)) {                                                        \
-            fprintf(stderr, "%d: %s\n", __LINE__, #cond);                     \
-            abort();                                                          \
-        }                                                                     \
-    } while (0)
 
 
 static sluice_jwk_set_t  *sets[2];

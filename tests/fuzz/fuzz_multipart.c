@@ -10,6 +10,7 @@
 
 #include "header_text.h"
 #include "multipart.h"
+#include "require.h"
 #include "sniff.h"
 
 #include <stdio.h>
@@ -18,14 +19,6 @@
 
 
 #define LOG_MAX  (1u << 18)
-
-#define require(cond)                                                        \
-    do {                                                                     \
-        if (!(cond)) {                                                       \
-            fprintf(stderr, "%d: %s\n", __LINE__, #cond);                    \
-            abort();                                                         \
-        }                                                                    \
-    } while (0)
 
 
 /* What one run over the body told, in an unambiguous form. */
