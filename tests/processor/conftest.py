@@ -5,13 +5,26 @@ summary      its rows
 ini(...)     a configuration; keywords add to or change [processor]
 lane(...)    a started processor of that configuration
 settled(...) waits until every row is final and equals the log's truth
+drivers(...) a started io_driver, with its arguments
 """
 
 import os
 
 import pytest
 
+from io_driver import Driver
 from uploads import LATENESS_MS, WINDOW_MS, Summary, Uploads, truth
+
+
+@pytest.fixture
+def drivers(place_of):
+    def start(*arguments):
+        started.append(Driver(place_of, *arguments))
+        return started[-1]
+    started = []
+    yield start
+    for d in started:
+        d.end()
 
 
 @pytest.fixture

@@ -2,19 +2,13 @@
 
 import pytest
 
-from io_driver import Driver
 
 
 @pytest.fixture
-def driver(dsn, place_of):
+def driver(dsn, drivers):
     def start(other=None, password_file="", timeout_ms=2000):
-        d = Driver(place_of, "pg", other or dsn, password_file, timeout_ms)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("pg", other or dsn, password_file, timeout_ms)
+    return start
 
 
 @pytest.fixture

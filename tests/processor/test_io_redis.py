@@ -2,22 +2,16 @@
 
 import pytest
 
-from io_driver import Driver
 
 
 @pytest.fixture
-def driver(redis, place_of):
+def driver(redis, drivers):
     def start(address=None, user=None, password_file=None, timeout_ms=2000):
-        d = Driver(place_of, "redis", address or redis.address,
-                   redis.user if user is None else user,
-                   redis.password_file if password_file is None
-                   else password_file, timeout_ms)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("redis", address or redis.address,
+                       redis.user if user is None else user,
+                       redis.password_file if password_file is None
+                       else password_file, timeout_ms)
+    return start
 
 
 def test_replies_keep_their_kinds(driver):

@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from io_driver import Driver
 from redis_fake import Fake
 from stack.redis import Cluster
 
@@ -18,17 +17,12 @@ def cluster(ground):
 
 
 @pytest.fixture
-def driver(cluster, place_of):
+def driver(cluster, drivers):
     def start(address=None, timeout_ms=2000, mode=2):
-        d = Driver(place_of, "redis", address or cluster.addresses,
-                   cluster.user, cluster.password_file, timeout_ms,
-                   "mode=%d" % mode)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("redis", address or cluster.addresses,
+                       cluster.user, cluster.password_file, timeout_ms,
+                       "mode=%d" % mode)
+    return start
 
 
 def keys_of_two_masters(cluster):

@@ -5,23 +5,17 @@ import threading
 
 import pytest
 
-from io_driver import Driver
 from redis_fake import Fake
 from stack.redis import Redis
 
 
 @pytest.fixture
-def driver(place_of):
+def driver(drivers):
     def start(server, timeout_ms=3000, *more):
-        d = Driver(place_of, "redis", server.address,
-                   getattr(server, "user", ""),
-                   getattr(server, "password_file", ""), timeout_ms, *more)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("redis", server.address,
+                       getattr(server, "user", ""),
+                       getattr(server, "password_file", ""), timeout_ms, *more)
+    return start
 
 
 @pytest.fixture

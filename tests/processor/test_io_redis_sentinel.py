@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from io_driver import Driver
 from stack.redis import Replicated, write_password
 
 ACL = ("user default off\n"
@@ -22,17 +21,12 @@ def group(ground):
 
 
 @pytest.fixture
-def driver(group, place_of):
+def driver(group, drivers):
     def start(address=None, *more):
-        d = Driver(place_of, "redis", address or group.addresses, group.user,
-                   group.password_file, 2000, "mode=1",
-                   "sentinel_master=sluice", *more)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("redis", address or group.addresses, group.user,
+                       group.password_file, 2000, "mode=1",
+                       "sentinel_master=sluice", *more)
+    return start
 
 
 def test_the_master_is_found_though_the_first_sentinel_is_away(group, driver):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from io_driver import Driver, has_tls
+from io_driver import has_tls
 from stack import ports
 from stack.redis import Redis
 
@@ -95,16 +95,11 @@ def server(place_of, authority):
 
 
 @pytest.fixture
-def driver(place_of):
+def driver(drivers):
     def start(server, *more, timeout_ms=2000):
-        d = Driver(place_of, "redis", server.address, server.user,
-                   server.password_file, timeout_ms, "tls=1", *more)
-        started.append(d)
-        return d
-    started = []
-    yield start
-    for d in started:
-        d.end()
+        return drivers("redis", server.address, server.user,
+                       server.password_file, timeout_ms, "tls=1", *more)
+    return start
 
 
 @pytest.mark.skipif(has_tls(), reason="hiredis with TLS")
