@@ -76,7 +76,6 @@ batch_init(batch_t *b, links_t *l, partition_t *p, record_t *recs, size_t n)
     b->state.windows = mem_zalloc(n * sizeof(*b->state.windows));
     b->state.n = n;
     b->state.next = recs[n - 1].offset + 1;
-    b->state.last = "";
 
     b->verdict.wc = l->wc;
     b->verdict.closed_ms = p->closed_ms;
@@ -172,6 +171,8 @@ apply_read(batch_t *b)
             continue;
         }
 
+        r->id = rec->id;
+        r->id_len = rec->id_len;
         apply_once(b, i);
         r->verdict = verdict_next(&b->verdict, rec->offset, rec->ts_ms,
                                   &r->start_ms);
@@ -188,12 +189,6 @@ apply_read(batch_t *b)
             r->member_len = strlen(fate->member);
             r->win = batch_window(b, r->start_ms);
         }
-    }
-
-    /* The id of the record at next - 1, when it has one. */
-    if (b->state.records[b->n - 1].verdict != VERDICT_UNREAD) {
-        b->state.last = b->recs[b->n - 1].id;
-        b->state.last_len = b->recs[b->n - 1].id_len;
     }
 }
 
@@ -543,7 +538,7 @@ apply_steps(batch_t *b, err_t *err)
     }
 
     if (rc == RC_OK) {
-        rc = state_apply(b->l, b->p, &b->state, b->verdict.watermark_ms, err);
+        rc = state_apply(b->l, b->p, &b->state, err);
     }
 
     if (rc == RC_OK && BREAKS_PUT_AFTER_APPLY) {

@@ -45,11 +45,13 @@ for w = 1, windows do
     end
 end
 
--- First pass: only look.
-local seen = {}
+-- First pass: only look.  What each window gets is collected, since a call of
+-- Redis for each record would take most of the time that others wait.
+local batch = {}                -- by window: its members in order
 for i = from, #ARGV, 6 do
-    local ts, kind = tonumber(ARGV[i + 1]), ARGV[i + 2]
-    if tonumber(ARGV[i]) >= first and kind ~= 'x' then
+    local offset, ts, kind = tonumber(ARGV[i]), tonumber(ARGV[i + 1]),
+                             ARGV[i + 2]
+    if offset >= first and kind ~= 'x' then
         local start = ts - ts % size
         local over = closed ~= nil and start <= closed
         local due = watermark ~= nil and start + size + lateness <= watermark
@@ -60,17 +62,39 @@ for i = from, #ARGV, 6 do
         end
         if kind == 'c' then
             local w, member = tonumber(ARGV[i + 3]), ARGV[i + 4]
-            local name = w .. ' ' .. member
-            if ARGV[i + 5] == '' and not seen[name]
-               and (fresh[w] or redis.call('SISMEMBER', KEYS[3 * w],
-                                           member) == 0)
-            then
-                return { 'BROKEN' }
+            local b = batch[w]
+            if not b then
+                b = { first = ARGV[i], members = {}, more = {}, row = {},
+                      counts = {} }
+                batch[w] = b
             end
-            seen[name] = true
+            if not b.more[member] then
+                b.members[#b.members + 1] = member
+                b.more[member] = 0
+                b.row[member] = ARGV[i + 5]
+            end
+            b.more[member] = b.more[member] + 1
         end
         if watermark == nil or ts > watermark then
             watermark, mark = ts, ARGV[i + 1]
+        end
+    end
+end
+
+-- How often each was counted before; who comes without a row must have been.
+local SLICE = 500               -- members in one call: Lua's stack has an end
+for w = 1, windows do
+    local b = batch[w]
+    for from = 1, b and #b.members or 0, SLICE do
+        local to = math.min(from + SLICE - 1, #b.members)
+        local had = not fresh[w] and redis.call(
+            'HMGET', KEYS[3 * w + 1], unpack(b.members, from, to)) or {}
+        for i = from, to do
+            local count = had[i - from + 1]
+            if not count and b.row[b.members[i]] == '' then
+                return { 'BROKEN' }
+            end
+            b.counts[i] = count and tonumber(count) or 0
         end
     end
 end
@@ -83,20 +107,32 @@ redis.call('HSET', progress, 'next', ARGV[3], 'last', ARGV[4],
 if not next then
     redis.call('DEL', open)
 end
-for i = from, #ARGV, 6 do
-    if ARGV[i + 2] == 'c' and tonumber(ARGV[i]) >= first then
-        local w, member = tonumber(ARGV[i + 3]), ARGV[i + 4]
-        local unique, count, file = KEYS[3 * w], KEYS[3 * w + 1],
-                                    KEYS[3 * w + 2]
-        if redis.call('HSETNX', open, ARGV[11 + w], ARGV[i]) == 1 then
-            -- Closed before and kept for inspection, or left by an expired
-            -- state: a window begins empty.
-            redis.call('UNLINK', unique, count, file)
+for w = 1, windows do
+    local b = batch[w]
+    local unique, count, file = KEYS[3 * w], KEYS[3 * w + 1], KEYS[3 * w + 2]
+    if b and fresh[w] then
+        -- Closed before and kept for inspection, or left by an expired
+        -- state: a window begins empty.
+        redis.call('HSET', open, ARGV[11 + w], b.first)
+        redis.call('UNLINK', unique, count, file)
+    end
+    for from = 1, b and #b.members or 0, SLICE do
+        local counts, new, rows = {}, {}, {}
+        for i = from, math.min(from + SLICE - 1, #b.members) do
+            local member = b.members[i]
+            counts[#counts + 1] = member
+            counts[#counts + 1] = string.format('%.0f', b.counts[i]
+                                                        + b.more[member])
+            if b.counts[i] == 0 then
+                new[#new + 1] = member
+                rows[#rows + 1] = member
+                rows[#rows + 1] = b.row[member]
+            end
         end
-        redis.call('SADD', unique, member)
-        redis.call('HINCRBY', count, member, 1)
-        if ARGV[i + 5] ~= '' then
-            redis.call('HSETNX', file, member, ARGV[i + 5])
+        redis.call('HSET', count, unpack(counts))
+        if #new > 0 then
+            redis.call('SADD', unique, unpack(new))
+            redis.call('HSET', file, unpack(rows))
         end
     end
 end

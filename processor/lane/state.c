@@ -17,7 +17,18 @@
 #include "lane/state.h"
 #include "lane_scripts.h"
 
-#define STATE_PAGE  "500"
+#define STATE_PAGE   "500"
+#define STATE_SLICE  500             /* records of one apply */
+
+
+/* Records of a batch that one call applies. */
+typedef struct {
+    const state_batch_t  *batch;
+    size_t                from, to;
+    int64_t               next;      /* after them */
+    const char           *last;      /* id of the last of them; may be "" */
+    size_t                last_len;
+} state_slice_t;
 
 
 static int64_t
@@ -299,12 +310,12 @@ state_apply_keys(links_t *l, partition_t *p, const state_batch_t *batch)
 
 
 static void
-state_apply_records(links_t *l, const state_batch_t *batch)
+state_apply_records(links_t *l, const state_slice_t *slice)
 {
     static const char *const kinds = "clprtdx";
 
-    for (size_t i = 0; i < batch->n; i++) {
-        const state_record_t *r = &batch->records[i];
+    for (size_t i = slice->from; i < slice->to; i++) {
+        const state_record_t *r = &slice->batch->records[i];
         const char           *kind = strchr(kinds, (int) r->verdict);
 
         redis_args_int(&l->args, r->offset);
@@ -328,10 +339,12 @@ state_apply_records(links_t *l, const state_batch_t *batch)
 
 /* What Redis holds now, the lane holds too. */
 static void
-state_applied(links_t *l, partition_t *p, const state_batch_t *batch,
+state_applied(links_t *l, partition_t *p, const state_slice_t *slice,
     int64_t watermark_ms)
 {
-    for (size_t i = 0; i < batch->n; i++) {
+    const state_batch_t *batch = slice->batch;
+
+    for (size_t i = slice->from; i < slice->to; i++) {
         const state_record_t *r = &batch->records[i];
 
         if (r->verdict != VERDICT_COUNT) {
@@ -348,18 +361,18 @@ state_applied(links_t *l, partition_t *p, const state_batch_t *batch,
         members_add(&win->dirty, r->member, r->member_len, NULL);
     }
 
-    p->next = batch->next;
+    p->next = slice->next;
     p->watermark_ms = watermark_ms;
-    snprintf(p->last, sizeof(p->last), "%.*s", (int) batch->last_len,
-             batch->last);
+    snprintf(p->last, sizeof(p->last), "%.*s", (int) slice->last_len,
+             slice->last);
 }
 
 
 static void
-state_count(const state_batch_t *batch)
+state_count(const state_slice_t *slice)
 {
-    for (size_t i = 0; i < batch->n; i++) {
-        const state_record_t  *r = &batch->records[i];
+    for (size_t i = slice->from; i < slice->to; i++) {
+        const state_record_t  *r = &slice->batch->records[i];
         metrics_verdict_e      verdict = METRICS_VERDICT_REPEAT;
 
         switch (r->verdict) {
@@ -390,17 +403,18 @@ state_count(const state_batch_t *batch)
 }
 
 
-rc_t
-state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
-    int64_t watermark_ms, err_t *err)
+static rc_t
+state_apply_slice(links_t *l, partition_t *p, const state_slice_t *slice,
+    err_t *err)
 {
+    const state_batch_t  *batch = slice->batch;
     size_t                nkeys = state_apply_keys(l, p, batch);
     const redis_value_t  *reply;
     rc_t                  rc;
 
     state_put_belief(l, p);
-    redis_args_int(&l->args, batch->next);
-    redis_args_mem(&l->args, batch->last, batch->last_len);
+    redis_args_int(&l->args, slice->next);
+    redis_args_mem(&l->args, slice->last, slice->last_len);
     redis_args_int(&l->args, l->wc.size_ms);
     redis_args_int(&l->args, l->wc.lateness_ms);
     redis_args_int(&l->args, STATE_VERSION);
@@ -414,21 +428,52 @@ state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
                                                   batch->windows[w])->label);
     }
 
-    state_apply_records(l, batch);
-
-    int64_t began = metrics_clock();
+    state_apply_records(l, slice);
 
     rc = state_run(l, p, script_apply, nkeys, &reply, err);
-    metrics_time(METRIC_STEP, METRICS_STEP_APPLY, began);
-
     if (rc != RC_OK) {
         return rc;
     }
 
-    state_applied(l, p, batch, watermark_ms);
-    state_count(batch);
+    if (reply->n != 2) {
+        return err_set(err, RC_RETRY, "a script answered what it never does");
+    }
+
+    state_applied(l, p, slice, state_int(&reply->items[1], WINDOW_NONE));
+    state_count(slice);
 
     return RC_OK;
+}
+
+
+/*
+ * A slice is to Redis what a batch is: the next piece of the log, wholly or
+ * not at all.  What comes before apply was done for all of them.
+ */
+rc_t
+state_apply(links_t *l, partition_t *p, const state_batch_t *batch, err_t *err)
+{
+    state_slice_t  slice = { batch, 0, 0, batch->next, "", 0 };
+    int64_t        began = metrics_clock();
+    rc_t           rc = RC_OK;
+
+    while (rc == RC_OK && slice.to < batch->n) {
+        slice.from = slice.to;
+        slice.to = batch->n - slice.from > STATE_SLICE
+                   ? slice.from + STATE_SLICE : batch->n;
+
+        const state_record_t *last = &batch->records[slice.to - 1];
+
+        slice.next = slice.to < batch->n ? last->offset + 1 : batch->next;
+        slice.last = last->id != NULL ? last->id : "";
+        slice.last_len = last->id != NULL ? last->id_len : 0;
+
+        rc = state_apply_slice(l, p, &slice, err);
+    }
+
+    metrics_time(METRIC_STEP, METRICS_STEP_APPLY, began);
+
+    return rc;
 }
 
 

@@ -33,6 +33,8 @@ typedef struct {
 typedef struct {
     int64_t        offset;
     int64_t        ts_ms;
+    const char    *id;               /* NULL: could not be read */
+    size_t         id_len;
     verdict_e      verdict;
     int64_t        start_ms;         /* its window */
     size_t         win;              /* number of its window in the batch */
@@ -49,8 +51,6 @@ typedef struct {
     int64_t          *windows;       /* starts, those counted into */
     size_t            nwindows;
     int64_t           next;          /* after the batch */
-    const char       *last;          /* id of its last record; may be "" */
-    size_t            last_len;
 } state_batch_t;
 
 /*
@@ -63,9 +63,12 @@ rc_t state_read(links_t *l, partition_t *p, state_t *state, err_t *err);
 rc_t state_ask(links_t *l, partition_t *p, const state_batch_t *batch,
     err_t *err);
 
-/* Applies the batch and moves p's belief. */
+/*
+ * Applies the batch and moves p's belief.  In slices, as Redis does nothing
+ * else meanwhile: after a failure some may have been applied.
+ */
 rc_t state_apply(links_t *l, partition_t *p, const state_batch_t *batch,
-    int64_t watermark_ms, err_t *err);
+    err_t *err);
 
 /* Still ours?  touch: lengthen the TTLs as well. */
 rc_t state_check(links_t *l, partition_t *p, int touch, err_t *err);

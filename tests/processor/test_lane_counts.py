@@ -123,3 +123,26 @@ def test_names_reach_the_row_as_they_were(lane, uploads, settled):
     uploads.flush()
     assert collections.Counter(r.name for r in settled()) == \
         collections.Counter(names)
+
+
+def test_redis_takes_a_large_batch_in_small_calls(lane, uploads, settled,
+                                                  redis):
+    """Redis does nothing else while a script runs."""
+    for i in range(1700):
+        uploads.send("small %d" % (i % 1100), partition=0)
+    uploads.flush()
+    r = redis.client()
+    r.config_set("slowlog-max-len", 20000)
+    r.config_set("slowlog-log-slower-than", 0)
+    try:
+        r.slowlog_reset()
+        lane(batch_records=2000)
+        settled()
+        calls = [str(e["command"]) for e in r.slowlog_get(20000)]
+    finally:
+        r.config_set("slowlog-log-slower-than", 10000)
+        r.config_set("slowlog-max-len", 128)
+    large = [int(n) for n in re.findall(r"EVALSHA.*\((\d+) more arguments",
+                                        "\n".join(calls))]
+    # ask takes an argument for each file, apply six for each of 500
+    assert max(large) in range(2900, 3100)

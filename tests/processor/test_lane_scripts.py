@@ -308,3 +308,31 @@ def test_the_lowest_offset_is_skipped_when_it_is_there_already(part):
     applied(part, one(0), one(1))
     applied(part, one(1), one(2), belief=2)
     assert part.all()["w:count"] == {"/aa": "3"}
+
+
+def many(n, offset, row="row", prefix="/m"):
+    return [one(offset + i, START + i % 100, "%s%d" % (prefix, i), row)
+            for i in range(n)]
+
+
+def test_more_members_than_fit_one_call_are_counted_like_few(part):
+    """Some are new and some are known, each once or twice."""
+    n = 1203
+    applied(part, *many(n, 0))
+    again = many(n, n, row="") + many(700, 2 * n, prefix="/new")
+    twice = [(r[0] + 700 + n, *r[1:5], "") for r in again[n - 5:n + 20]]
+    applied(part, *again, *twice, belief=n)
+    state = part.all()
+    want = {"/m%d" % i: 3 if i >= n - 5 else 2 for i in range(n)}
+    want.update({"/new%d" % i: 2 if i < 20 else 1 for i in range(700)})
+    assert state["w:count"] == {m: str(c) for m, c in want.items()}
+    assert state["w:unique"] == want.keys()
+    assert state["w:file"] == dict.fromkeys(want, "row")
+
+
+def test_one_that_is_missing_among_many_is_noticed(part):
+    applied(part, *many(1100, 0))
+    part.r.hdel(part.key("w:count"), "/m1050")
+    before = part.all()
+    assert part.apply(many(1100, 1100, row=""), belief=1100) == ["BROKEN"]
+    assert part.all() == before
