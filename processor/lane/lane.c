@@ -205,11 +205,13 @@ lane_take(lane_t *lane, partition_t *p)
 
     if (rc == RC_OK) {
         gauges_taken(p);
+        take_anchor(p);
         int64_t now = lane_now();
 
         p->flush_at_ms = now;
         p->check_at_ms = now + LANE_CHECK_MS;
         p->check_pg_at_ms = now + LANE_CHECK_PG_MS;
+        p->log_at_ms = now + LANE_CHECK_PG_MS;
         p->touch_at_ms = now + lane->l.conf->state_ttl_ms / 20;
         p->idle_at_ms = 0;
 
@@ -292,6 +294,16 @@ lane_recheck(lane_t *lane, partition_t *p, int64_t now)
 }
 
 
+static rc_t
+lane_check_log(lane_t *lane, partition_t *p, int reading)
+{
+    err_t  err = { "" };
+    rc_t   rc = take_check_log(&lane->l, p, lane_now(), reading, &err);
+
+    return rc == RC_OK ? rc : lane_step(lane, p, "check", rc, &err);
+}
+
+
 /*
  * Low water.  Nothing depends on it but lag monitors and those who look at
  * the group; it is the offset from which the open windows could be counted
@@ -353,6 +365,10 @@ lane_serve(lane_t *lane, partition_t *p)
     }
 
     if (rc == RC_OK) {
+        rc = lane_check_log(lane, p, 0);
+    }
+
+    if (rc == RC_OK) {
         lane_commit(lane, p);
     }
 }
@@ -371,7 +387,7 @@ lane_batch(lane_t *lane, kafka_batch_t *batch)
     }
 
     records = kafka_batch_records(batch, &n);
-    if (n == 0) {
+    if (n == 0 || lane_check_log(lane, p, 1) != RC_OK) {
         return;
     }
 

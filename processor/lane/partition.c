@@ -54,6 +54,7 @@ partition_new(const lane_conf_t *conf, int32_t id, int lane)
 
     partition_generation(p, conf, 0);
     p->committed = PARTITION_NONE;
+    p->anchor = PARTITION_NONE;
     p->slot = metrics_slot_open(conf->topic, id, lane);
     partition_reset(p);
 

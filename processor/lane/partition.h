@@ -103,6 +103,11 @@ struct partition_s {
     int                flushing;     /* a flush has begun */
     int                work_in_ms;   /* work of its own; -1: none */
 
+    int64_t            anchor;       /* a record that the log held, or NONE, */
+    char               anchor_id[PARTITION_LAST];
+    int64_t            anchor_generation;
+    int64_t            log_at_ms;    /* when to look whether it still does */
+
     int64_t            committed;
     int64_t            flush_at_ms;  /* these: monotonic clock */
     int64_t            check_at_ms;

@@ -4,6 +4,6 @@
 return {
     'OK',
     redis.call('HMGET', KEYS[1], 'next', 'last', 'watermark', 'closed',
-               'window', 'lateness', 'version', 'ledger'),
+               'window', 'lateness', 'version', 'ledger', 'older'),
     redis.call('HGETALL', KEYS[2])
 }

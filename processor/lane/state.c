@@ -173,7 +173,7 @@ state_read(links_t *l, partition_t *p, state_t *state, err_t *err)
         return rc;
     }
 
-    if (reply->n != 3 || reply->items[1].n != 8) {
+    if (reply->n != 3 || reply->items[1].n != 9) {
         return err_set(err, RC_RETRY, "a script answered what it never does");
     }
 
@@ -188,6 +188,7 @@ state_read(links_t *l, partition_t *p, state_t *state, err_t *err)
     state->lateness_ms = state_int(&v[5], 0);
     state->version = state_int(&v[6], 0);
     state->ledger_next = state_int(&v[7], 0);
+    state->older = state_int(&v[8], 0);
 
     if (v[1].kind == REDIS_STR) {
         snprintf(state->last, sizeof(state->last), "%.*s", (int) v[1].len,
@@ -487,6 +488,18 @@ state_check(links_t *l, partition_t *p, int touch, err_t *err)
     redis_args_int(&l->args, l->conf->state_ttl_ms);
 
     return state_run(l, p, script_check, nkeys, NULL, err);
+}
+
+
+rc_t
+state_spoil(links_t *l, partition_t *p, int64_t older, err_t *err)
+{
+    redis_args_reset(&l->args);
+    redis_args_str(&l->args, p->key_progress);
+    state_put_belief(l, p);
+    redis_args_int(&l->args, older);
+
+    return state_run(l, p, script_spoil, 1, NULL, err);
 }
 
 

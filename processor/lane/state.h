@@ -26,6 +26,7 @@ typedef struct {
     int64_t  window_ms;
     int64_t  lateness_ms;
     int64_t  version;
+    int64_t  older;                  /* > 0: see state_spoil() */
     char     last[PARTITION_LAST];   /* id of the record at next - 1, or "" */
 } state_t;
 
@@ -92,6 +93,13 @@ rc_t state_page(links_t *l, partition_t *p, lane_window_t *win,
  */
 rc_t state_close(links_t *l, partition_t *p, int64_t was_closed_ms,
     int64_t closed_ms, err_t *err);
+
+/*
+ * The log is another one, and records of both are in the state: it is kept,
+ * since its open windows are still to be settled, but nobody goes on with it.
+ * older: offset after the last record that surely was the older log's.
+ */
+rc_t state_spoil(links_t *l, partition_t *p, int64_t older, err_t *err);
 
 /* Deletes the state that state_read() saw. */
 rc_t state_drop(links_t *l, partition_t *p, const state_t *state, err_t *err);

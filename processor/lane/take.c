@@ -20,6 +20,8 @@
 #include "lane/state.h"
 #include "lane/take.h"
 
+#define TAKE_LOG_MS  10000           /* between two looks at a log being read */
+
 
 static rc_t
 take_drop(links_t *l, partition_t *p, state_t *state, const char *why,
@@ -186,6 +188,12 @@ take_same_log(links_t *l, const partition_t *p, const state_t *state,
     kafka_seen_t   seen;
     rc_t           rc;
 
+    if (state->has && state->older > 0) {
+        return err_set(err, RC_REJECT, "the log was found to be another one "
+                       "than before %" PRId64 ": it is another log, see "
+                       "`sluice-processor adopt`", state->older);
+    }
+
     if (next > end) {
         return err_set(err, RC_REJECT, "the log ends at %" PRId64 ", below "
                        "%" PRId64 " that was read before: it is another log, "
@@ -208,6 +216,75 @@ take_same_log(links_t *l, const partition_t *p, const state_t *state,
     return err_set(err, RC_REJECT, "the record at %" PRId64 " is not the one "
                    "that was read there: it is another log, see "
                    "`sluice-processor adopt`", next - 1);
+}
+
+
+void
+take_anchor(partition_t *p)
+{
+    if (p->anchor != PARTITION_NONE && p->anchor < p->next
+        && p->anchor_generation == p->generation)
+    {
+        return;
+    }
+
+    p->anchor = PARTITION_NONE;
+
+    if (p->next > 0 && p->last[0] != '\0') {
+        p->anchor = p->next - 1;
+        p->anchor_generation = p->generation;
+        memcpy(p->anchor_id, p->last, sizeof(p->anchor_id));
+    }
+}
+
+
+rc_t
+take_check_log(links_t *l, partition_t *p, int64_t now_ms, int reading,
+    err_t *err)
+{
+    state_t  was = { .has = 1 };
+    int64_t  first, end;
+    rc_t     rc;
+
+    take_anchor(p);
+
+    if (now_ms < p->log_at_ms || p->anchor == PARTITION_NONE
+        || (!reading && p->anchor == p->next - 1))
+    {
+        return RC_OK;
+    }
+
+    p->log_at_ms = now_ms + TAKE_LOG_MS;
+    was.next = p->anchor + 1;
+    memcpy(was.last, p->anchor_id, sizeof(was.last));
+
+    rc = kafka_bounds(l->kafka, p->id, &first, &end, err);
+    if (rc == RC_OK) {
+        rc = take_same_log(l, p, &was, NULL, first, end, err);
+    }
+
+    if (rc == RC_OK) {
+        p->anchor = PARTITION_NONE;
+        take_anchor(p);
+        return RC_OK;
+    }
+
+    if (rc != RC_REJECT) {
+        return RC_OK;
+    }
+
+    /* What was applied since is of the new log. */
+    if (p->anchor < p->next - 1) {
+        err_t  why;
+
+        rc = state_spoil(l, p, p->anchor + 1, &why);
+        if (rc != RC_OK) {
+            *err = why;
+            return rc;
+        }
+    }
+
+    return RC_REJECT;
 }
 
 

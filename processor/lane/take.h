@@ -25,4 +25,17 @@ rc_t take_partition(links_t *l, partition_t *p, err_t *err);
 rc_t take_same_log(links_t *l, const partition_t *p, const state_t *state,
     const rows_progress_t *progress, int64_t first, int64_t end, err_t *err);
 
+/*
+ * The same question while the log is read.  A topic that is made anew and has
+ * grown past the lane's offset by the time of the next fetch gives no error.
+ * So a record that was read is remembered and looked at again every 10 s:
+ * before a batch is applied (reading), or when some were since.
+ *
+ * take_anchor() remembers one, if none is.  take_check_log() is RC_REJECT when
+ * it is another log; what can't be found out now is asked later.
+ */
+void take_anchor(partition_t *p);
+rc_t take_check_log(links_t *l, partition_t *p, int64_t now_ms, int reading,
+    err_t *err);
+
 #endif /* SLUICE_LANE_TAKE_H */

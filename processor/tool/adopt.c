@@ -40,13 +40,14 @@
 static const char adopt_sql_samples[] =
     "WITH newest AS (SELECT max(window_start) AS at FROM sluice.summary"
     " WHERE pipeline = $1::text AND topic = $2::text"
-    " AND partition = $3::integer AND generation = $4::integer) "
+    " AND partition = $3::integer AND generation = $4::integer"
+    " AND first_offset < $5::bigint) "
     "SELECT DISTINCT r.upload, r.first_offset,"
     " (extract(epoch FROM r.first_seen) * 1000)::bigint"
     " FROM newest, generate_series(0, 21) AS k,"
     " LATERAL (SELECT upload, first_offset, first_seen FROM sluice.summary"
     " WHERE pipeline = $1 AND topic = $2 AND partition = $3"
-    " AND generation = $4"
+    " AND generation = $4 AND first_offset < $5"
     " AND window_start <= at - ((1 << k) - 1) * interval '1 second'"
     " ORDER BY window_start DESC LIMIT 1) AS r ORDER BY 3 DESC";
 
@@ -111,16 +112,21 @@ static rc_t
 adopt_find_out(site_t *site, const site_part_t *part, const char **how,
     err_t *err)
 {
+    char             below[24];
     const char      *params[] = { site->conf.pipeline, site->conf.topic,
                                   part->p->id_text,
-                                  part->p->generation_text };
+                                  part->p->generation_text, below };
     adopt_sample_t   samples[ADOPT_SAMPLES];
     pg_result_t      result;
     size_t           n;
     int              found = 0;
     rc_t             rc;
 
-    rc = pg_exec(site->l.pg, adopt_sql_samples, 4, params, &result, err);
+    /* What a lane read on past was of this log already. */
+    (void) snprintf(below, sizeof(below), "%" PRId64,
+                    part->state.older > 0 ? part->state.older : INT64_MAX);
+
+    rc = pg_exec(site->l.pg, adopt_sql_samples, 5, params, &result, err);
     if (rc != RC_OK) {
         return rc;
     }
@@ -199,7 +205,8 @@ adopt_commit(site_t *site, site_part_t *part, const char *how, err_t *err)
 {
     partition_t  *p = part->p;
     int           fresh = strcmp(how, "fresh") == 0;
-    int64_t       next, lost = part->state.has ? part->state.next
+    int64_t       next, lost = part->state.older > 0 ? part->state.older
+                             : part->state.has ? part->state.next
                                                : p->closed_next;
     char          closed[24], after[24], next_text[24], size[24], lateness[24],
                   lost_text[24];

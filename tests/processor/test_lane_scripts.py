@@ -119,7 +119,8 @@ def arguments(script):
             "rows": (["w"], None, ["/aa"]),
             "page": (["w"], None, ["0", 100]),
             "closed": (["w"], None, [START, 1000, "w"]),
-            "drop": (["w"], None, [])}[script]
+            "drop": (["w"], None, []),
+            "spoil": ([], None, [1])}[script]
 
 
 def call(part, script, belief, closed):

@@ -127,6 +127,49 @@ def test_a_topic_made_anew_stops_the_partition_until_it_is_adopted(
     assert generation(summary) == 1
 
 
+@pytest.mark.parametrize("quiet", [
+    True, pytest.param(False, marks=pytest.mark.full)])
+def test_a_topic_made_anew_under_a_reading_lane_stops_its_partitions(
+        quiet, processor, ini, uploads, summary, kafka, topic, until):
+    """The lane stands still meanwhile, and the new log has grown past it.
+    Where it read nothing for 10 s it looks before it applies anything; else it
+    finds out within 10 s that it has read on elsewhere."""
+    p = processor(ini(window="2s", allowed_lateness="600s").replace(
+        "session.timeout.ms = 6000", "session.timeout.ms = 45000"))
+    until(lambda: p.read_log().count("msg=taken") == 4)
+    for i in range(6):
+        uploads.send("old %d" % i, partition=i % 2)
+    uploads.flush()
+    until(lambda: len(summary.rows()) == 6)
+    quiet_at = now_ms() + 12000
+    p.freeze()
+    recreate(kafka, topic, until)
+    for i in range(60):
+        uploads.send("new %d" % i, partition=i % 3)
+    uploads.flush()
+    if quiet:
+        until(lambda: now_ms() > quiet_at)
+    p.thaw()
+    until(lambda: p.read_log().count("it is another log") >= 2, 40)
+    stopped = [line for line in p.read_log().splitlines()
+               if "it is another log" in line]
+    assert all("step=check" in line for line in stopped), stopped
+    if quiet:
+        assert len(counted(summary, 0)) == len(counted(summary, 1)) == 3
+    # The others go on.
+    until(lambda: list(counted(summary, 2).values()) == [1] * 20, 90)
+    # As does nobody who takes them later.
+    p.stop()
+    p.start()
+    until(lambda: p.read_log(p.log_start).count("it is another log") == 2)
+    found = parts(tool(p, "adopt"))
+    assert [found[i]["result"] for i in range(4)] \
+        == ["adopted", "adopted", "the same log", "the same log"]
+    assert found[0]["as"] == found[1]["as"] == "fresh"
+    until(lambda: {k for n in range(3) for k in counted(summary, n)}
+          >= set(hashes(kafka, topic)))
+
+
 @pytest.mark.full
 def test_open_windows_of_a_log_that_is_gone_stay_counted(
         lane, uploads, summary, kafka, topic, until):
