@@ -94,14 +94,15 @@ def watch(url, posters, answered, seen):
     while end is None or time.monotonic() < end:
         if end is None and not any(p.is_alive() for p in posters):
             end = time.monotonic() + 30
-        read_all(url, seen)
+        read_all(url, seen, end is not None)
         if end is not None and answered.keys() <= seen.keys():
             return
         time.sleep(0.02)
 
 
-def read_all(url, seen):
-    """Pages until one has nothing new: new rows come first."""
+def read_all(url, seen, to_the_end):
+    """Pages until one has nothing new: new rows come first.  In the end all
+    of them: one may have come behind a page that had nothing."""
     page = url
     while True:
         answer = client.get(page)
@@ -113,6 +114,6 @@ def read_all(url, seen):
         fresh = [n for n in names if n not in seen]
         for name in fresh:
             seen[name] = now
-        if not fresh or not found.get("next"):
+        if not (fresh or to_the_end) or not found.get("next"):
             return
         page = "%s&cursor=%s" % (url, found["next"])
