@@ -552,8 +552,9 @@ struct ngx_http_sluice_msg_s {
     void                         *producer; /* NULL: not handed over yet */
     int32_t                       partition;  /* chosen by send() */
     int32_t                       landed;   /* the one it went to */
-    ngx_uint_t                    generation; /* of the producer; by send() */
+    ngx_uint_t                    generation; /* of the gate; by send() */
     ngx_msec_t                    sent;     /* when send() was called */
+    ngx_msec_t                    handed;   /* when librdkafka got it */
     ngx_http_sluice_result_e      result;
     unsigned                      resent:1;
     unsigned                      pinned:1; /* both are the sender's */

@@ -35,6 +35,8 @@ static ngx_int_t ngx_http_sluice_kafka_listen(
     ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_close(ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_reap(ngx_event_t *ev);
+static void ngx_http_sluice_kafka_give_up(
+    ngx_http_sluice_producer_t *producer);
 static void ngx_http_sluice_kafka_purge(ngx_event_t *ev);
 static void ngx_http_sluice_kafka_forget(ngx_http_sluice_kafka_t *kafka);
 static void ngx_http_sluice_kafka_wake(ngx_event_t *ev);
@@ -92,12 +94,7 @@ ngx_http_sluice_kafka_open(ngx_event_t *ev)
     ngx_http_sluice_kafka_t  *kafka = ev->data;
 
     if (kafka->renewing && !kafka->exiting) {
-        ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
-                      "sluice: kafka producer renewed beside the old one "
-                      "name=%V unreported=%ui", &kafka->name,
-                      kafka->producer->messages);
-
-        ngx_http_sluice_kafka_retire(kafka->producer);
+        ngx_http_sluice_kafka_give_up(kafka->producer);
         return;
     }
 
@@ -137,6 +134,7 @@ ngx_http_sluice_kafka_create(ngx_http_sluice_kafka_t *kafka, ngx_log_t *log)
     }
 
     producer->kafka = kafka;
+    ngx_queue_init(&producer->handed);
     producer->reap.handler = ngx_http_sluice_kafka_reap;
     producer->reap.data = producer;
     producer->reap.log = log;
@@ -343,12 +341,21 @@ ngx_http_sluice_kafka_reap(ngx_event_t *ev)
     kafka = producer->kafka;
 
     if (producer->is_retired) {
-        ngx_queue_remove(&producer->queue);
-        ngx_http_sluice_kafka_close(producer);
+
+        if (producer->messages == 0) {
+            ngx_queue_remove(&producer->queue);
+            ngx_http_sluice_kafka_close(producer);
+        }
+
         return;
     }
 
-    if (!kafka->renewing || producer->messages > 0) {
+    if (!kafka->renewing || producer->messages > producer->stuck) {
+        return;
+    }
+
+    if (producer->messages > 0) {
+        ngx_http_sluice_kafka_give_up(producer);
         return;
     }
 
@@ -361,6 +368,33 @@ ngx_http_sluice_kafka_reap(ngx_event_t *ev)
 
     ngx_http_sluice_kafka_close(producer);
     ngx_http_sluice_kafka_open(&kafka->open);
+}
+
+
+/*
+ * What it still has is to leave librdkafka without a number of its own being
+ * given to anything else: so by a fatal error, after which it sends nothing,
+ * and reports what it has; what is in flight when it is answered.
+ */
+static void
+ngx_http_sluice_kafka_give_up(ngx_http_sluice_producer_t *producer)
+{
+    ngx_http_sluice_kafka_t  *kafka;
+
+    kafka = producer->kafka;
+
+    ngx_log_error(NGX_LOG_NOTICE, kafka->open.log, 0,
+                  "sluice: kafka producer renewed, messages given up name=%V "
+                  "unreported=%ui", &kafka->name, producer->messages);
+
+    (void) rd_kafka_test_fatal_error(producer->rk,
+                                     RD_KAFKA_RESP_ERR__TIMED_OUT,
+                                     "given up for its successor");
+
+    /* nothing that comes back at once */
+    kafka->backoff = 0;
+
+    ngx_http_sluice_kafka_retire(producer);
 }
 
 
@@ -393,7 +427,7 @@ ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka)
 
     kafka->renewing = 1;
 
-    if (kafka->producer->messages == 0) {
+    if (kafka->producer->messages <= kafka->producer->stuck) {
         ngx_post_event(&kafka->producer->reap, &ngx_posted_events);
         return;
     }
@@ -496,7 +530,6 @@ ngx_http_sluice_kafka_event(ngx_http_sluice_producer_t *producer,
 /*
  * After a fatal error librdkafka refuses new messages for good, but still
  * answers for those it has: it lives on until it has, beside its successor.
- * So does one that is to be renewed, and has a partition that is away.
  */
 void
 ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
@@ -506,7 +539,6 @@ ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer)
     kafka = producer->kafka;
     kafka->producer = NULL;
     kafka->renewing = 0;
-    kafka->generation++;
 
     /* what was thought of the brokers was the old one's experience */
     kafka->suspect = 0;

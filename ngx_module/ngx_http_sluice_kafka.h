@@ -15,6 +15,9 @@
 
 #pragma GCC visibility push(hidden)
 
+/* ms, from one look for old messages to the next */
+#define NGX_HTTP_SLUICE_KAFKA_WATCH  1000
+
 typedef struct ngx_http_sluice_producer_s  ngx_http_sluice_producer_t;
 
 
@@ -41,6 +44,7 @@ struct ngx_http_sluice_kafka_s {
     ngx_queue_t                   due;        /* gates to be opened */
     ngx_event_t                   pass;       /* posted when due is filled */
     ngx_event_t                   stall;      /* a partition takes long */
+    ngx_event_t                   watch;      /* next look for old messages */
     ngx_event_t                   open;       /* next try to make a producer */
     ngx_event_t                   probe;      /* next look for a broker */
     ngx_event_t                   describe;   /* next look at the topics */
@@ -50,7 +54,6 @@ struct ngx_http_sluice_kafka_s {
     ngx_msec_t                    delivered;  /* when one last was */
     ngx_uint_t                    stalled;    /* gates that refuse */
     ngx_uint_t                    failures;   /* since the last delivery */
-    ngx_uint_t                    generation; /* producers given up */
     size_t                        batch;      /* most it may be; 0: as set */
     unsigned                      size_set:1;  /* by the operator */
     unsigned                      suspect:1;  /* all brokers seen down */
@@ -73,6 +76,8 @@ typedef struct {
     ngx_http_sluice_topic_t      *topic;
     int32_t                       partition;
     ngx_uint_t                    inflight;   /* with the current producer */
+    ngx_uint_t                    generation; /* producers given up with some
+                                                 in flight */
     ngx_msec_t                    heard;      /* last report, or since when one
                                                  is waited for */
     size_t                        bytes;      /* of what waits */
@@ -90,6 +95,7 @@ struct ngx_http_sluice_topic_s {
 
     /* a worker's state: what the brokers said; 0: not known */
     size_t                        limit;      /* max.message.bytes */
+    int64_t                       before;     /* max ms of age, likewise */
     ngx_int_t                     min_insync;
     ngx_int_t                     replicas;   /* the fewest of a partition */
     ngx_int_t                     said_min_insync;
@@ -113,7 +119,10 @@ struct ngx_http_sluice_producer_s {
     rd_kafka_queue_t             *events;
     rd_kafka_topic_t            **topics;     /* by topic->index */
     ngx_connection_t             *connection; /* the eventfd */
+    ngx_queue_t                   handed;     /* ngx_http_sluice_msg_t */
     ngx_uint_t                    messages;   /* handed over, not reported */
+    ngx_uint_t                    stuck;      /* of these; not waited for when
+                                                 it is renewed */
     size_t                        batch;      /* its batch.size */
     size_t                        request;    /* bytes that go in one, surely */
     ngx_event_t                   reap;       /* posted: done with, and empty */
@@ -136,9 +145,9 @@ size_t ngx_http_sluice_kafka_conf_size(rd_kafka_conf_t *conf,
 /*
  * ngx_http_sluice_kafka.c: retire() after a fatal error.  renew() makes the
  * same producer with other settings: nothing is handed over until all that is
- * in flight is reported, so it costs no message and no order; but where that
- * takes long the old one is retired.  handle() is librdkafka's of a topic,
- * made at its first use; NULL: it can't be.
+ * in flight is reported, but for producer->stuck, so it costs no message and
+ * no order; where that takes long the rest is given up.  handle() is
+ * librdkafka's of a topic, made at its first use; NULL: it can't be.
  */
 void ngx_http_sluice_kafka_retire(ngx_http_sluice_producer_t *producer);
 void ngx_http_sluice_kafka_renew(ngx_http_sluice_kafka_t *kafka);
@@ -171,8 +180,11 @@ void ngx_http_sluice_kafka_pass_now(ngx_http_sluice_gate_t *gate);
 /*
  * ..._stall.c: a message of the current producer is reported; whether the
  * gate's partition has taken nothing for so long that a message had better
- * not wait for it.
+ * not wait for it.  old(): a message that brokers might soon refuse for its
+ * age; watch() looks for such in librdkafka.
  */
+ngx_uint_t ngx_http_sluice_kafka_old(ngx_http_sluice_msg_t *msg);
+void ngx_http_sluice_kafka_watch(ngx_event_t *ev);
 void ngx_http_sluice_kafka_gate_reported(ngx_http_sluice_gate_t *gate);
 ngx_uint_t ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate);
 

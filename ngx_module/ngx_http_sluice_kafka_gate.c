@@ -42,6 +42,7 @@ static ngx_int_t ngx_http_sluice_kafka_grow(ngx_http_sluice_topic_t *topic,
     ngx_int_t n);
 static void ngx_http_sluice_kafka_gate_init(ngx_http_sluice_gate_t *gate,
     ngx_http_sluice_topic_t *topic, int32_t partition);
+static void ngx_http_sluice_kafka_reset(ngx_http_sluice_gate_t *gate);
 static void ngx_http_sluice_kafka_refuse(ngx_http_sluice_gate_t *gate);
 static void ngx_http_sluice_kafka_pass_due(ngx_event_t *ev);
 static void ngx_http_sluice_kafka_stalled(ngx_event_t *ev);
@@ -78,6 +79,11 @@ ngx_http_sluice_kafka_gates_init(ngx_http_sluice_kafka_t *kafka)
     kafka->stall.data = kafka;
     kafka->stall.log = kafka->open.log;
     kafka->stall.cancelable = 1;
+
+    kafka->watch.handler = ngx_http_sluice_kafka_watch;
+    kafka->watch.data = kafka;
+    kafka->watch.log = kafka->open.log;
+    kafka->watch.cancelable = 1;
 
     topics = kafka->topics.elts;
 
@@ -169,7 +175,8 @@ ngx_http_sluice_kafka_gate_init(ngx_http_sluice_gate_t *gate,
 }
 
 
-/* None of what is in flight is the next producer's. */
+/* None of what is in flight is the next producer's.  A partition that took
+ * nothing has to show by one message or batch that it does again. */
 void
 ngx_http_sluice_kafka_gates_reset(ngx_http_sluice_kafka_t *kafka)
 {
@@ -178,19 +185,27 @@ ngx_http_sluice_kafka_gates_reset(ngx_http_sluice_kafka_t *kafka)
     ngx_http_sluice_topic_t  **topics;
 
     topics = kafka->topics.elts;
-    kafka->stalled = 0;
 
     for (i = 0; i < kafka->topics.nelts; i++) {
-        topics[i]->any.inflight = 0;
-        topics[i]->any.alone = 0;
-        topics[i]->any.stalled = 0;
+        ngx_http_sluice_kafka_reset(&topics[i]->any);
 
         for (p = 0; p < topics[i]->partitions; p++) {
-            topics[i]->gates[p]->inflight = 0;
-            topics[i]->gates[p]->alone = 0;
-            topics[i]->gates[p]->stalled = 0;
+            ngx_http_sluice_kafka_reset(topics[i]->gates[p]);
         }
     }
+}
+
+
+static void
+ngx_http_sluice_kafka_reset(ngx_http_sluice_gate_t *gate)
+{
+    /* what comes next would come in front of it, or lack it */
+    if (gate->inflight > 0) {
+        gate->generation++;
+    }
+
+    gate->inflight = 0;
+    gate->alone = 0;
 }
 
 
@@ -226,6 +241,10 @@ ngx_http_sluice_kafka_gates_free(ngx_http_sluice_kafka_t *kafka)
 
     if (kafka->stall.timer_set) {
         ngx_del_timer(&kafka->stall);
+    }
+
+    if (kafka->watch.timer_set) {
+        ngx_del_timer(&kafka->watch);
     }
 
     topics = kafka->topics.elts;
@@ -579,8 +598,11 @@ ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
 
     ngx_http_sluice_kafka_unwait(msg);
 
-    /* what went before it was another producer's, and may come after it */
-    if (msg->ordered && msg->generation != kafka->generation) {
+    /* what went before it was another producer's, and may come after it; or
+     * the brokers would refuse it, which costs others more */
+    if ((msg->ordered && msg->generation != from->generation)
+        || ngx_http_sluice_kafka_old(msg))
+    {
         ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
         return NGX_OK;
     }
@@ -595,6 +617,10 @@ ngx_http_sluice_kafka_hand_one(ngx_http_sluice_gate_t *gate,
 
         if (gate->inflight++ == 0) {
             gate->heard = ngx_current_msec;
+        }
+
+        if (!kafka->watch.timer_set && !kafka->exiting) {
+            ngx_add_timer(&kafka->watch, NGX_HTTP_SLUICE_KAFKA_WATCH);
         }
 
         gate->alone = msg->alone;

@@ -66,10 +66,13 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
 
     if (!msg->pinned) {
         msg->partition = ngx_http_sluice_kafka_partition(msg);
-        msg->generation = msg->topic->kafka->generation;
     }
 
     gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
+
+    if (!msg->pinned) {
+        msg->generation = gate->generation;
+    }
 
     /* an abort mark has no bytes, and takes nothing from others */
     if (msg->len > 0 && ngx_http_sluice_kafka_refuses(gate)) {
@@ -148,6 +151,8 @@ ngx_http_sluice_kafka_produce(ngx_http_sluice_producer_t *producer,
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         msg->headers = NULL;
         msg->producer = producer;
+        msg->handed = ngx_current_msec;
+        ngx_queue_insert_tail(&producer->handed, &msg->queue);
         producer->messages++;
     }
 
@@ -169,13 +174,17 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
     kafka = producer->kafka;
     gate = ngx_http_sluice_kafka_gate(msg->topic, msg->partition);
 
+    ngx_queue_remove(&msg->queue);
     producer->messages--;
 
     if (producer == kafka->producer) {
         ngx_http_sluice_kafka_gate_reported(gate);
     }
 
-    if (producer->messages == 0 && (producer->is_retired || kafka->renewing)) {
+    if (producer->is_retired ? producer->messages == 0
+                             : kafka->renewing
+                               && producer->messages <= producer->stuck)
+    {
         ngx_post_event(&producer->reap, &ngx_posted_events);
     }
 

@@ -100,6 +100,9 @@ ngx_http_sluice_kafka_ask(ngx_http_sluice_producer_t *producer,
         (void) rd_kafka_ConfigResource_set_config(resource,
                                                   "max.message.bytes", "");
         (void) rd_kafka_ConfigResource_set_config(resource,
+                                           "message.timestamp.before.max.ms",
+                                           "");
+        (void) rd_kafka_ConfigResource_set_config(resource,
                                                   "min.insync.replicas", "");
         resources[i] = resource;
     }
@@ -226,6 +229,9 @@ ngx_http_sluice_kafka_read(ngx_http_sluice_kafka_t *kafka,
 
         if (ngx_strcmp(name, "max.message.bytes") == 0) {
             topic->limit = number;
+
+        } else if (ngx_strcmp(name, "message.timestamp.before.max.ms") == 0) {
+            topic->before = number;
 
         } else if (ngx_strcmp(name, "min.insync.replicas") == 0) {
             topic->min_insync = number;

@@ -59,13 +59,14 @@ def wires(pair):
 
 
 @pytest.fixture
-def spread(pair):
-    """A topic as above."""
+def spread(request, pair):
+    """A topic as above; request.param: its settings."""
     from confluent_kafka.admin import NewTopic
     name = "late-" + uuid.uuid4().hex[:6]
     admin = pair.admin()               # lives until the future is done
     admin.create_topics([NewTopic(
-        name, num_partitions=2, replica_assignment=[[1], [2]])],
+        name, num_partitions=2, replica_assignment=[[1], [2]],
+        config=getattr(request, "param", {}))],
         request_timeout=30)[name].result(30)
     return name
 
@@ -138,6 +139,32 @@ def test_one_late_message_does_not_double_another(front, wires, pair, spread,
     assert set(times(pair, spread).values()) == {1}
 
 
+@pytest.mark.parametrize("spread", [
+    {"message.timestamp.before.max.ms": "6000"}], indirect=True)
+def test_a_message_too_old_for_the_brokers_does_not_double_another(
+        front, wires, pair, spread, until):
+    """It is refused when they are back, which renumbers all others too."""
+    n = front(ack="3s")
+    wires[1].hold()
+    late = Waiting(n, file_of(1, seed=2))
+    assert late.result().status == 503
+    time.sleep(4)                      # more than 6 s old now
+
+    before = pair.end_offsets(spread)[0]
+    wires[0].deafen()
+    lost = Waiting(n, file_of(0, seed=2))
+    until(lambda: pair.end_offsets(spread)[0] > before, 10)
+    wires[0].cut()
+    wires[1].mend()
+    until(lambda: post(n, file_of(1, seed=3)).status == 202, 10)
+    wires[0].mend()
+    assert lost.result().status in (202, 503)
+    until(lambda: post(n, file_of(0, seed=3)).status == 202, 10)
+    until(lambda: metric(n, "sluice_inflight_bytes") == 0, 30)
+    assert set(times(pair, spread).values()) == {1}
+    assert "Invalid timestamp" not in n.errors()
+
+
 def test_what_was_unknown_comes_late_once_and_gives_its_memory_back(
         front, wires, pair, spread, until):
     n = front(ack="2s", inflight="1m")
@@ -156,10 +183,10 @@ def test_what_was_unknown_comes_late_once_and_gives_its_memory_back(
     assert 0 < held <= 1024 * 1024 + 70000
 
     # that was long enough: nobody waits for these partitions again
-    n.wait_error_log("partition takes nothing")
     assert metric(n, "sluice_delivered_late_total") == 0
-    refused = post(n, file_of(0, seed=3))
-    assert [s for _, s in refused.states()] == ["unavailable"]
+    until(lambda: [s for _, s in post(n, file_of(0, seed=3)).states()]
+          == ["unavailable"], 10)
+    n.wait_error_log("partition takes nothing")
 
     for w in wires:
         w.mend()
