@@ -46,8 +46,8 @@ static ngx_http_sluice_headers_t *ngx_http_sluice_event_headers(
     ngx_http_sluice_event_body_t *body, int64_t now);
 static void ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
     ngx_http_sluice_result_e result);
-static void ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body);
-static void ngx_http_sluice_event_unknown(ngx_http_sluice_event_body_t *body);
+static void ngx_http_sluice_event_settle(ngx_http_sluice_event_body_t *body,
+    size_t len, ngx_http_sluice_result_e result);
 static void ngx_http_sluice_event_free(ngx_http_sluice_event_t *event);
 
 
@@ -267,49 +267,48 @@ ngx_http_sluice_event_done(ngx_http_sluice_msg_t *msg,
         return;
     }
 
-    switch (result) {
-
-    case NGX_HTTP_SLUICE_DELIVERED:
-        body->upload.accepted++;
-        body->upload.bytes += len;
-        ngx_http_sluice_count(events_accepted, 1);
-        break;
-
-    case NGX_HTTP_SLUICE_TOO_LARGE:
-        body->too_large = 1;
-        body->upload.rejected++;
-        ngx_http_sluice_count(
-                           events_rejected[NGX_HTTP_SLUICE_TOO_LARGE_FILE], 1);
-        break;
-
-    case NGX_HTTP_SLUICE_REFUSED:
-        ngx_http_sluice_event_refuse(body);
-        break;
-
-    case NGX_HTTP_SLUICE_UNKNOWN:
-        ngx_http_sluice_event_unknown(body);
-        break;
-    }
+    ngx_http_sluice_event_settle(body, len, result);
 
     body->upload.reported(&body->upload);
 }
 
 
+/* An event's fate: its report, or what is known when nobody waits for that. */
 static void
-ngx_http_sluice_event_refuse(ngx_http_sluice_event_body_t *body)
+ngx_http_sluice_event_settle(ngx_http_sluice_event_body_t *body, size_t len,
+    ngx_http_sluice_result_e result)
 {
-    body->upload.unavailable = 1;
-    body->upload.rejected++;
-    ngx_http_sluice_count(events_rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);
-}
+    ngx_http_sluice_upload_t  *up;
 
+    up = &body->upload;
 
-static void
-ngx_http_sluice_event_unknown(ngx_http_sluice_event_body_t *body)
-{
-    body->unknown++;
-    body->upload.unavailable = 1;
-    ngx_http_sluice_count(events_unknown, 1);
+    switch (result) {
+
+    case NGX_HTTP_SLUICE_DELIVERED:
+        up->accepted++;
+        up->bytes += len;
+        ngx_http_sluice_count(events_accepted, 1);
+        break;
+
+    case NGX_HTTP_SLUICE_TOO_LARGE:
+        body->too_large = 1;
+        up->rejected++;
+        ngx_http_sluice_count(
+                           events_rejected[NGX_HTTP_SLUICE_TOO_LARGE_FILE], 1);
+        break;
+
+    case NGX_HTTP_SLUICE_REFUSED:
+        up->unavailable = 1;
+        up->rejected++;
+        ngx_http_sluice_count(events_rejected[NGX_HTTP_SLUICE_UNAVAILABLE], 1);
+        break;
+
+    case NGX_HTTP_SLUICE_UNKNOWN:
+        body->unknown++;
+        up->unavailable = 1;
+        ngx_http_sluice_count(events_unknown, 1);
+        break;
+    }
 }
 
 
@@ -330,8 +329,10 @@ ngx_http_sluice_event_detach(ngx_http_sluice_upload_t *up)
 {
     ngx_http_sluice_event_body_t *body = (ngx_http_sluice_event_body_t *) up;
 
-    ngx_queue_t              *q;
-    ngx_http_sluice_event_t  *event;
+    size_t                     len;
+    ngx_queue_t               *q;
+    ngx_http_sluice_event_t   *event;
+    ngx_http_sluice_result_e   result;
 
     while (!ngx_queue_empty(&up->sent)) {
 
@@ -340,14 +341,15 @@ ngx_http_sluice_event_detach(ngx_http_sluice_upload_t *up)
 
         event = ngx_queue_data(q, ngx_http_sluice_event_t, queue);
         event->body = NULL;
+        len = event->len;
+        result = NGX_HTTP_SLUICE_UNKNOWN;
 
         if (ngx_http_sluice_kafka_cancel(&event->msg) == NGX_OK) {
-            ngx_http_sluice_event_refuse(body);
+            result = NGX_HTTP_SLUICE_REFUSED;
             ngx_http_sluice_event_free(event);
-            continue;
         }
 
-        ngx_http_sluice_event_unknown(body);
+        ngx_http_sluice_event_settle(body, len, result);
     }
 }
 
