@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from stack.kafka import Kafka
+from test_producer_failures import cut_off
 from upload_forms import (BOUNDARY, chunked, connect, curl, form, head,
                           murmur2, part, png, post, read_reply, sanitized,
                           send)
@@ -342,6 +344,41 @@ def test_a_right_that_is_taken_away_fails_the_file_at_hand(nginx, place_of,
         assert "[alert]" not in front.errors()
     finally:
         guarded.stop()
+
+
+@pytest.mark.full
+def test_a_fatal_error_in_the_middle_of_a_file_fails_it_alone(nginx, place_of,
+                                                              until):
+    """The broker lost the end of its log, so the next number has a gap."""
+    kafka = Kafka(os.path.join(place_of, "kafka")).start()
+    try:
+        kafka.create_uploads("uploads", 1)
+        front = nginx(SERVER, http=HTTP,
+                      values={"KAFKA": kafka.bootstrap, "TOPIC": "uploads"})
+        body = form(part(noise(100 * CHUNK), filename="a"))
+        s = begun(front, body, 10 * CHUNK)
+        until(lambda: len(kafka.records("uploads.chunks")) >= 8, 30)
+        kafka.kill()
+        cut_off(kafka, "uploads.chunks", 2)
+        kafka.start()
+        s.sendall(body[10 * CHUNK:20 * CHUNK])
+        front.wait_error_log("kafka producer replaced", 60)
+        s.sendall(body[20 * CHUNK:30 * CHUNK])
+        failed = read_reply(s)
+        assert failed.status == 503, failed.body
+        assert failed.states() == [("a", "unavailable")]
+
+        again = noise(5 * CHUNK, 1)
+        until(lambda: post(front, form(part(again))).status == 202, 60)
+        found = chunks(kafka, "uploads")
+        mine = found[failed.json()["files"][0]["id"]]
+        assert not any("ce_last" in r.headers for r in mine)
+        assert types(mine)[-1] == "sluice.abort"
+        assert again in [whole(r) for r in found.values()
+                         if "ce_last" in r[-1].headers]
+        assert "[alert]" not in front.errors()
+    finally:
+        kafka.kill()
 
 
 def test_a_file_whose_last_chunk_is_in_doubt_is_unknown(nginx, frozen, topic,
