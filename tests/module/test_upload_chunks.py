@@ -269,12 +269,17 @@ def test_a_chunk_that_fails_fails_its_file(nginx, frozen, topic, until):
     until(lambda: len(frozen.records(topic + ".chunks")) >= 5, 30)
 
     frozen.freeze()
-    s.sendall(body[10 * CHUNK:30 * CHUNK])
-    front.wait_error_log("delivery failed")
+    pieces = iter([body[n * CHUNK:(n + 1) * CHUNK] for n in range(10, 90)])
+
+    def refused():
+        s.sendall(next(pieces))
+        return "partition takes nothing" in front.errors()
+
+    until(refused, 30, pause=0.5)
     frozen.thaw()
 
     # what follows is not worth reading
-    s.sendall(body[30 * CHUNK:40 * CHUNK])
+    s.sendall(next(pieces))
     reply = read_reply(s)
     assert reply.status == 503, reply.body
     assert int(reply.headers["retry-after"]) > 0
