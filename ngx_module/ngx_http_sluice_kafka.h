@@ -186,7 +186,8 @@ void ngx_http_sluice_kafka_pass_now(ngx_http_sluice_gate_t *gate);
 ngx_uint_t ngx_http_sluice_kafka_old(ngx_http_sluice_msg_t *msg);
 void ngx_http_sluice_kafka_watch(ngx_event_t *ev);
 void ngx_http_sluice_kafka_gate_reported(ngx_http_sluice_gate_t *gate);
-ngx_uint_t ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate);
+ngx_uint_t ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg);
 
 /*
  * ..._msg.c: hand a message to librdkafka; take one out of a report; report

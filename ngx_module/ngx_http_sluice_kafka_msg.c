@@ -75,7 +75,7 @@ ngx_http_sluice_kafka_send(ngx_http_sluice_msg_t *msg)
     }
 
     /* an abort mark has no bytes, and takes nothing from others */
-    if (msg->len > 0 && ngx_http_sluice_kafka_refuses(gate)) {
+    if (msg->len > 0 && ngx_http_sluice_kafka_refuses(gate, msg)) {
         ngx_http_sluice_kafka_fail(msg, NGX_HTTP_SLUICE_REFUSED);
         return;
     }

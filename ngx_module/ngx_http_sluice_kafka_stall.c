@@ -56,7 +56,8 @@ ngx_http_sluice_kafka_gate_reported(ngx_http_sluice_gate_t *gate)
 
 
 ngx_uint_t
-ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate)
+ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate,
+    ngx_http_sluice_msg_t *msg)
 {
     size_t                    most;
     ngx_msec_t                silent;
@@ -66,8 +67,9 @@ ngx_http_sluice_kafka_refuses(ngx_http_sluice_gate_t *gate)
     topic = gate->topic;
     kafka = topic->kafka;
 
-    /* nobody's, when partitions are known */
-    if (gate->inflight == 0 || (gate == &topic->any && topic->partitions > 0))
+    /* one that may go to any partition passes over those that take nothing */
+    if (gate->inflight == 0
+        || (msg->key == NULL && !msg->pinned && topic->partitions > 0))
     {
         return 0;
     }
