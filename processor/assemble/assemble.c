@@ -33,8 +33,10 @@
 #define ASSEMBLE_COMMIT_MS  5000             /* at revoke */
 #define ASSEMBLE_HURRY_MS   10000            /* after one that couldn't */
 #define ASSEMBLE_OFTEN_MS   500              /* between two commits */
+#define ASSEMBLE_LOG_MS     10000            /* between two looks at the log */
 #define ASSEMBLE_NOTE       "next="
-#define ASSEMBLE_NOTE_MAX   40
+#define ASSEMBLE_NOTE_ID    " id="
+#define ASSEMBLE_NOTE_MAX   (40 + RECORD_ID_MAX)
 
 
 parts_t *
@@ -107,22 +109,124 @@ assemble_source_stalled(assemble_t *a, parts_t *ps, const char *step,
 }
 
 
+/* Their bytes in the spool; they can be read again. */
+static void
+assemble_forget_parts(assemble_t *a, parts_t *ps)
+{
+    for (size_t i = 0; i < ps->n; i++) {
+        part_t  *part = ps->parts[i];
+
+        finish_forget(a, part);
+        if (part->file != 0) {
+            spool_remove(a->spool, part->file, part->bytes);
+        }
+    }
+}
+
+
 /* Where the last owner left off; *offset is -1 when nobody did. */
 static rc_t
 assemble_left_off(assemble_t *a, parts_t *ps, int64_t *offset, err_t *err)
 {
-    char  note[ASSEMBLE_NOTE_MAX];
-    rc_t  rc;
+    char   note[ASSEMBLE_NOTE_MAX];
+    char  *rest;
+    rc_t   rc;
 
     ps->known = PARTS_NONE;
+    ps->last[0] = '\0';
 
     rc = kafka_committed_at(a->kafka, ps->id, offset, note, sizeof(note), err);
     if (rc == RC_OK && *offset >= 0
         && strncmp(note, ASSEMBLE_NOTE, strlen(ASSEMBLE_NOTE)) == 0)
     {
-        ps->known = strtoll(note + strlen(ASSEMBLE_NOTE), NULL, 10);
+        ps->known = strtoll(note + strlen(ASSEMBLE_NOTE), &rest, 10);
+
+        if (strncmp(rest, ASSEMBLE_NOTE_ID, strlen(ASSEMBLE_NOTE_ID)) == 0) {
+            (void) snprintf(ps->last, sizeof(ps->last), "%s",
+                            rest + strlen(ASSEMBLE_NOTE_ID));
+        }
     }
     return rc;
+}
+
+
+/*
+ * Whether the record at offset still has the id.  What retention has deleted
+ * can't be asked.
+ */
+static rc_t
+assemble_same_log(assemble_t *a, const parts_t *ps, int64_t offset,
+    const char *id, int64_t first, int64_t end, int *same, err_t *err)
+{
+    kafka_seen_t  seen;
+    rc_t          rc;
+
+    *same = offset < end;
+    if (!*same || offset < first || id[0] == '\0') {
+        return RC_OK;
+    }
+
+    rc = kafka_look(a->kafka, ps->id, offset, &seen, err);
+    *same = rc != RC_OK || (seen.offset == offset && strcmp(seen.id, id) == 0);
+    return rc;
+}
+
+
+static void
+assemble_anchor(parts_t *ps)
+{
+    ps->anchor = PARTS_NONE;
+    if (ps->last[0] != '\0') {
+        ps->anchor = ps->high - 1;
+        memcpy(ps->anchor_id, ps->last, sizeof(ps->anchor_id));
+    }
+}
+
+
+/*
+ * A topic that was made anew and has grown past us by the next fetch gives no
+ * error.  So a record that was read is looked at again now and then: before
+ * others are taken in (reading), or when some were since.  0: it is another
+ * log, and is read from its start.
+ */
+static int
+assemble_check_log(assemble_t *a, parts_t *ps, int reading)
+{
+    int64_t  now = now_mono_ms(), first, end;
+    err_t    err = { "" };
+    int      same = 1;
+
+    if (ps->anchor == PARTS_NONE) {
+        assemble_anchor(ps);
+    }
+    if (now < ps->log_at_ms
+        || (!reading && ps->anchor != PARTS_NONE && ps->anchor == ps->high - 1))
+    {
+        return 1;
+    }
+    ps->log_at_ms = now + ASSEMBLE_LOG_MS;
+
+    if (ps->anchor != PARTS_NONE
+        && (kafka_bounds(a->kafka, ps->id, &first, &end, &err) != RC_OK
+            || assemble_same_log(a, ps, ps->anchor, ps->anchor_id, first, end,
+                                 &same, &err) != RC_OK))
+    {
+        return 1;                             /* later */
+    }
+
+    if (!same) {
+        log_error("assemble", "this is another log, it is read from its start",
+                  LI("part", ps->id), LI("committed", ps->committed),
+                  LI("end", end));
+        kafka_pause(a->kafka, ps->id);
+        assemble_forget_parts(a, ps);
+        parts_reset(ps);
+        ps->anew = 1;
+        return 0;
+    }
+
+    assemble_anchor(ps);
+    return 1;
 }
 
 
@@ -130,10 +234,15 @@ static rc_t
 assemble_begin(assemble_t *a, parts_t *ps, err_t *err)
 {
     int64_t  first, end, offset;
+    int      same = 1;
     rc_t     rc = kafka_bounds(a->kafka, ps->id, &first, &end, err);
 
     if (rc == RC_OK) {
         rc = assemble_left_off(a, ps, &offset, err);
+    }
+    if (rc == RC_OK && offset >= 0 && ps->known > 0) {
+        rc = assemble_same_log(a, ps, ps->known - 1, ps->last, first, end,
+                               &same, err);
     }
     if (rc != RC_OK) {
         return RC_RETRY;
@@ -141,7 +250,11 @@ assemble_begin(assemble_t *a, parts_t *ps, err_t *err)
 
     ps->committed = offset;
 
-    if (offset > end) {
+    if (ps->anew) {
+        offset = PARTS_NONE;
+        ps->committed = PARTS_NONE;
+
+    } else if (offset > end || !same) {
         log_error("assemble", "this is another log, it is read from its start",
                   LI("part", ps->id), LI("committed", offset), LI("end", end));
         offset = PARTS_NONE;
@@ -159,6 +272,7 @@ assemble_begin(assemble_t *a, parts_t *ps, err_t *err)
     } else if (ps->known < offset) {
         ps->known = end;                /* set back by hand, without a note */
     }
+    ps->last[0] = '\0';                 /* that was of known */
 
     rc = kafka_start(a->kafka, ps->id, offset, err);
     if (rc != RC_OK) {
@@ -167,6 +281,8 @@ assemble_begin(assemble_t *a, parts_t *ps, err_t *err)
 
     ps->next = offset;
     ps->high = offset;
+    ps->anew = 0;
+    ps->log_at_ms = now_mono_ms() + ASSEMBLE_LOG_MS;
     ps->state = PARTS_ACTIVE;
     log_info("assemble", "taken", LI("lane", a->number), LI("part", ps->id),
              LI("offset", offset));
@@ -190,8 +306,12 @@ assemble_take(assemble_t *a, parts_t *ps)
 static void
 assemble_note(const parts_t *ps, char note[ASSEMBLE_NOTE_MAX])
 {
-    (void) snprintf(note, ASSEMBLE_NOTE_MAX, ASSEMBLE_NOTE "%" PRId64,
-                    ps->high);
+    int  back = ps->known > ps->high;      /* gone back behind it */
+    int  id = !back && ps->last[0] != '\0';
+
+    (void) snprintf(note, ASSEMBLE_NOTE_MAX, ASSEMBLE_NOTE "%" PRId64 "%s%s",
+                    back ? ps->known : ps->high, id ? ASSEMBLE_NOTE_ID : "",
+                    id ? ps->last : "");
 }
 
 
@@ -210,23 +330,46 @@ assemble_commit(assemble_t *a, parts_t *ps, int64_t now)
 }
 
 
-/* Goes back in the log for what the spool had no room for. */
+/*
+ * Goes back for the parts that there was no memory for.  What was seen in
+ * between is of them, or of parts that are known, or finished: those may be
+ * announced a second time, and count once.  The watermark follows the reading,
+ * or they would expire between two of their pieces.
+ */
+static int64_t
+assemble_back(parts_t *ps)
+{
+    int64_t  from = ps->over;
+
+    ps->known = ps->high > ps->known ? ps->high : ps->known;
+    ps->high = from;
+    ps->over = PARTS_NONE;
+    ps->last[0] = '\0';
+    ps->watermark_ms = INT64_MIN;
+    return from;
+}
+
+
+/* Goes back in the log for what the spool, or memory, had no room for. */
 static void
 assemble_again(assemble_t *a, parts_t *ps)
 {
     err_t    err = { "" };
-    int64_t  from;
+    int64_t  from, to = ps->high;
 
     if (ps->next < ps->high) {
         return;
     }
     from = collect_again(a, ps);
+    if (from == PARTS_NONE && ps->over != PARTS_NONE && collect_has_place(a)) {
+        from = assemble_back(ps);
+    }
     if (from == PARTS_NONE) {
         return;
     }
 
     log_info("assemble", "read again", LI("lane", a->number),
-             LI("part", ps->id), LI("from", from), LI("to", ps->high));
+             LI("part", ps->id), LI("from", from), LI("to", to));
 
     /* Should this fail the partition goes on from there all the same. */
     ps->next = from;
@@ -270,9 +413,32 @@ assemble_serve(assemble_t *a, parts_t *ps)
         return;
     }
 
+    if (!assemble_check_log(a, ps, 0)) {
+        return;
+    }
     assemble_again(a, ps);
     collect_expire(a, ps, now);
     assemble_commit(a, ps, now);
+}
+
+
+/* The id of the record before high. */
+static void
+assemble_last(parts_t *ps, const record_t *rec)
+{
+    ps->last[0] = '\0';
+
+    for (size_t i = 0; i < rec->nheaders; i++) {
+        const record_header_t  *h = &rec->headers[i];
+
+        if (strcmp(h->name, SLUICE_H_ID) == 0 && h->value != NULL
+            && h->len < sizeof(ps->last))
+        {
+            memcpy(ps->last, h->value, h->len);
+            ps->last[h->len] = '\0';
+            return;
+        }
+    }
 }
 
 
@@ -288,6 +454,9 @@ assemble_batch(assemble_t *a, kafka_batch_t *batch)
         return;
     }
 
+    if (!assemble_check_log(a, ps, 1)) {
+        return;
+    }
     tell_batch(ps, records, n);
 
     for (size_t i = 0; i < n; i++) {
@@ -305,6 +474,7 @@ assemble_batch(assemble_t *a, kafka_batch_t *batch)
         ps->next = rec->offset + 1;
         if (ps->next > ps->high) {
             ps->high = ps->next;
+            assemble_last(ps, rec);
         }
         if (rec->ts_ms > ps->watermark_ms) {
             ps->watermark_ms = rec->ts_ms;
@@ -325,21 +495,6 @@ assemble_assigned(void *ctx, int32_t partition)
     a->sources = mem_grow(a->sources, a->nsources + 1, sizeof(*a->sources));
     a->sources[a->nsources++] = parts_new(a->conf->chunks_topic,
                                             partition, a->number);
-}
-
-
-static void
-assemble_forget(assemble_t *a, parts_t *ps)
-{
-    for (size_t i = 0; i < ps->n; i++) {
-        part_t  *part = ps->parts[i];
-
-        finish_forget(a, part);
-        if (part->file != 0) {
-            spool_remove(a->spool, part->file, part->bytes);
-        }
-    }
-    parts_free(ps);
 }
 
 
@@ -379,7 +534,8 @@ assemble_revoked(void *ctx, int32_t partition, int lost)
             break;
         }
     }
-    assemble_forget(a, ps);
+    assemble_forget_parts(a, ps);
+    parts_free(ps);
 }
 
 
@@ -404,6 +560,8 @@ assemble_open(assemble_t **out, const lane_setup_t *setup, int number,
     a->store_conf = setup->store_conf;
     a->stop = setup->stop;
     a->number = number;
+    a->max_parts = setup->conf->max_parts / setup->conf->assemble_lanes;
+    a->max_parts = a->max_parts > 0 ? a->max_parts : 1;
     a->slot = metrics_slot_open(setup->conf->chunks_topic, -1, number);
     a->wc.size_ms = setup->conf->window_ms;
     a->wc.lateness_ms = setup->conf->lateness_ms;
@@ -436,7 +594,9 @@ assemble_close(assemble_t *a)
         kafka_close(a->kafka);
     }
     while (a->nsources > 0) {
-        assemble_forget(a, a->sources[--a->nsources]);
+        a->nsources--;
+        assemble_forget_parts(a, a->sources[a->nsources]);
+        parts_free(a->sources[a->nsources]);
     }
     free(a->sources);
 

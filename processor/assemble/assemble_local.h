@@ -37,6 +37,7 @@ struct assemble_s {
     window_conf_t       wc;
     char               *group;
     int                 number;
+    int64_t             max_parts;     /* of this lane */
     unsigned int        seed;
 
     parts_t           **sources;       /* the partitions that are ours */
@@ -68,6 +69,9 @@ rc_t collect_record(assemble_t *a, parts_t *ps, const record_t *rec,
 
 /* Gives the bytes of a part in the spool back; they can be read again. */
 void collect_drop(assemble_t *a, part_t *part);
+
+/* A quarter of max_parts is free. */
+int collect_has_place(const assemble_t *a);
 
 /*
  * Marks what is to be read again now and tells from where; PARTS_NONE when

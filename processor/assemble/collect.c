@@ -14,6 +14,10 @@
  * when it is the first, or when it is complete in the log and a quarter of
  * the quota would be left: so that what it was dropped for once can't drop it
  * again at once, and the log is not read in circles.
+ *
+ * Memory.  Beyond max_parts no part is begun; from the first of those on the
+ * log is read once more when a quarter of the places is free.  Those that are
+ * remembered go on meanwhile, and end, if only by part_ttl.
  */
 
 #include "assemble/assemble_local.h"
@@ -295,7 +299,27 @@ collect_piece(assemble_t *a, part_t *part, const record_t *rec,
 }
 
 
-/* The first that is seen of a part. */
+/* Parts of the lane that aren't over. */
+static size_t
+collect_remembered(const assemble_t *a)
+{
+    size_t  n = 0;
+
+    for (size_t s = 0; s < a->nsources; s++) {
+        n += a->sources[s]->n - a->sources[s]->nvoid;
+    }
+    return n;
+}
+
+
+int
+collect_has_place(const assemble_t *a)
+{
+    return collect_remembered(a) <= (size_t) a->max_parts / 4 * 3;
+}
+
+
+/* The first that is seen of a part; NULL: it is not to be remembered. */
 static part_t *
 collect_begin(assemble_t *a, parts_t *ps, const record_t *rec,
     const chunk_t *chunk)
@@ -304,6 +328,18 @@ collect_begin(assemble_t *a, parts_t *ps, const record_t *rec,
 
     /* The end of one that was finished by who had the partition before. */
     if (chunk->number > 0 && rec->offset < ps->known) {
+        return NULL;
+    }
+
+    /* Perhaps of one that is not remembered: seen when it is read again. */
+    if (ps->over != PARTS_NONE) {
+        return NULL;
+    }
+    if (collect_remembered(a) >= (size_t) a->max_parts) {
+        log_warn("assemble", "too many files under way, the rest is read later",
+                 LI("lane", a->number), LI("part", ps->id),
+                 LI("from", rec->offset));
+        ps->over = rec->offset;
         return NULL;
     }
 

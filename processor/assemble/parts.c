@@ -55,6 +55,9 @@ parts_reset(parts_t *ps)
     ps->next = PARTS_NONE;
     ps->high = PARTS_NONE;
     ps->known = PARTS_NONE;
+    ps->over = PARTS_NONE;
+    ps->last[0] = '\0';
+    ps->anchor = PARTS_NONE;
     ps->committed = PARTS_NONE;
     ps->watermark_ms = INT64_MIN;
 }
@@ -215,6 +218,10 @@ int64_t
 parts_low_water(const parts_t *ps)
 {
     int64_t  low = ps->high > ps->next ? ps->high : ps->next;
+
+    if (ps->over != PARTS_NONE && ps->over < low) {
+        low = ps->over;
+    }
 
     for (size_t i = 0; i < ps->n; i++) {
         if (ps->parts[i]->state != PART_VOID && ps->parts[i]->first < low) {

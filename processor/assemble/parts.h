@@ -68,6 +68,13 @@ typedef struct {
     int64_t          next;                /* offset to read next */
     int64_t          high;                /* below it all was seen once */
     int64_t          known;               /* what was seen by who had it */
+    int64_t          over;                /* first of those that are not
+                                             remembered, too many; or NONE */
+    char             last[RECORD_ID_MAX + 1];  /* id at high - 1, or "" */
+    int64_t          anchor;              /* a record that the log held, NONE */
+    char             anchor_id[RECORD_ID_MAX + 1];
+    int64_t          log_at_ms;           /* when to look whether it does */
+    int              anew;                /* it doesn't: from the start */
     int64_t          committed;
     int64_t          watermark_ms;        /* INT64_MIN: none yet */
     int64_t          retry_at_ms;

@@ -37,6 +37,7 @@ typedef struct {
     int64_t   assemble_lanes;
     int64_t   spool_bytes;
     int64_t   part_ttl_ms;
+    int64_t   max_parts;
     int64_t   instance;
     int64_t   window_ms;
     int64_t   lateness_ms;

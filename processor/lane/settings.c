@@ -61,6 +61,11 @@ const conf_row_t lane_rows[] = {
       "How long after its last piece an unfinished file is given up, by event "
       "time. More than any pause that nginx allows a client." },
 
+    { "max_parts", CONF_INT, AT(max_parts), "20000", 1, 10000000, NULL, 0,
+      "Large files under way that are remembered, 1 KB each, shared out equally "
+      "over `assemble_lanes`. The pieces of more stay in Kafka and are read "
+      "once others have ended." },
+
     { "instance", CONF_INT, AT(instance), "0", 0, 9999, NULL, 0,
       "Tells several processors on one host apart, in the name of the group's "
       "static members: `<host>-<instance>-<lane>`." },

@@ -394,3 +394,80 @@ def test_monitors_see_large_files(chunks, processor, ini, references, topic,
     until(lambda: m.value("lag_messages", topic=topic + ".chunks") == 0, 20,
           "no lag")
     assert p.alive() and a.sent and c.sent
+
+
+def test_more_files_than_are_remembered_are_read_once_others_have_ended(
+        chunks, assembler, references, counted, kafka, topic, until):
+    p = assembler(max_parts=2)
+    parts = [chunks.part(noise(200 * KIB, n)) for n in range(7)]
+    for part in parts:
+        part.piece(100 * KIB)
+    for part in parts[2:5]:
+        part.piece(100 * KIB)              # ends before there is a place
+    chunks.flush()
+    p.wait_log("too many files under way")
+    for part in parts[:2]:
+        part.piece(100 * KIB)
+    chunks.flush()
+    refs = references(5)
+    p.kill()                               # in the midst of reading again
+    p.start()
+    for part in parts[5:]:
+        part.piece(100 * KIB)
+    chunks.flush()
+    refs = references(7)
+    assert set(refs) == {part.id for part in parts}
+    counted(p, *parts)
+    assert markers(kafka, topic) == {}
+
+
+def test_files_that_never_end_give_their_places_to_others(
+        chunks, assembler, references, kafka, topic):
+    p = assembler(max_parts=2, part_ttl="30s")
+    for n in range(2):
+        chunks.part(noise(200 * KIB, n)).piece(100 * KIB,
+                                               ts=now_ms() - 40000)
+    late = chunks.part(noise(200 * KIB, 2))
+    late.piece(100 * KIB).piece(100 * KIB)
+    chunks.flush()
+    p.wait_log("too many files under way")
+    assert list(references(1)) == [late.id]
+    assert markers(kafka, topic) == {}
+
+
+def recreate(kafka, name, until):
+    kafka.delete_topic(name)
+    until(lambda: name not in kafka.admin().list_topics(timeout=10).topics)
+    kafka.create_topic(name, 4, {"max.message.bytes": 2 << 20})
+
+
+@pytest.mark.parametrize("when", [
+    "stopped", pytest.param("reading", marks=pytest.mark.full)])
+def test_a_chunks_topic_made_anew_is_read_from_its_start(
+        when, chunks, processor, ini, references, counted, kafka, topic,
+        committed, until):
+    """It has grown past where the lane was; each file counts once."""
+    p = processor(ini(assemble_lanes=1).replace(
+        "session.timeout.ms = 6000", "session.timeout.ms = 45000"))
+    p.store = ini.store
+    p.wait_log("mod=assemble msg=taken")
+    old = chunks.part(noise(200 * KIB, 1)).all(50 * KIB)
+    chunks.flush()
+    references(1)
+    until(lambda: committed()[0] == 4)
+    if when == "reading":
+        p.freeze()
+    else:
+        p.stop()
+    recreate(kafka, topic + ".chunks", until)
+    new = [chunks.part(noise(200 * KIB, n)).all(50 * KIB) for n in (2, 3, 4)]
+    chunks.flush()
+    if when == "reading":
+        p.thaw()
+    else:
+        p.start()
+    refs = references(4, 90)
+    assert set(refs) == {part.id for part in [old] + new}
+    # Kafka forgets what was committed for a topic that is deleted.
+    assert ("this is another log" in p.read_log()) == (when == "reading")
+    counted(p, old, *new)
