@@ -55,6 +55,10 @@ typedef struct {
 } ngx_http_sluice_header_t;
 
 
+/* Milliseconds since the epoch, by nginx's clock. */
+#define ngx_http_sluice_now_ms()                                              \
+    ((int64_t) ngx_cached_time->sec * 1000 + ngx_cached_time->msec)
+
 /* A text field of the form that goes into the records of files behind it. */
 typedef struct {
     ngx_str_t                 name;
@@ -502,8 +506,7 @@ void ngx_http_sluice_store_free(ngx_http_sluice_store_t *store);
  * values are clean, or NULL.  NULL, NGX_ERROR: no memory.
  *
  * text() makes a client's words fit for a header, at most max bytes, in the
- * pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN; now() is in ms
- * since the epoch.
+ * pool; uuid() writes a version 7 in NGX_HTTP_SLUICE_UUID_LEN.
  */
 ngx_http_sluice_headers_t *ngx_http_sluice_record_common(
     ngx_http_sluice_upload_t *up, const char *type, ngx_uint_t number,
@@ -516,7 +519,6 @@ ngx_int_t ngx_http_sluice_record_text(ngx_pool_t *pool, ngx_str_t *dst,
     size_t max, const char *src, size_t len);
 void ngx_http_sluice_record_uuid(ngx_http_sluice_main_conf_t *smcf,
     u_char *text, int64_t now);
-int64_t ngx_http_sluice_record_now(void);
 
 
 /*

@@ -186,7 +186,7 @@ ngx_http_sluice_event_send(ngx_http_sluice_event_body_t *body)
     event = body->event;
     msg = &event->msg;
 
-    msg->time_ms = ngx_http_sluice_record_now();
+    msg->time_ms = ngx_http_sluice_now_ms();
 
     msg->headers = ngx_http_sluice_event_headers(body, msg->time_ms);
     if (msg->headers == NULL) {

@@ -110,7 +110,7 @@ ngx_http_sluice_kafka_old(ngx_http_sluice_msg_t *msg)
         before = NGX_HTTP_SLUICE_KAFKA_BEFORE;
     }
 
-    return ngx_http_sluice_record_now() - msg->time_ms >= before / 3 * 2;
+    return ngx_http_sluice_now_ms() - msg->time_ms >= before / 3 * 2;
 }
 
 

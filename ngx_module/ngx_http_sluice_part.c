@@ -421,7 +421,7 @@ ngx_http_sluice_part_send(ngx_http_sluice_form_t *form)
         return NGX_OK;
     }
 
-    now = ngx_http_sluice_record_now();
+    now = ngx_http_sluice_now_ms();
 
     msg->headers = ngx_http_sluice_part_headers(form, SLUICE_TYPE_FILE, now,
                                                 NGX_HTTP_SLUICE_PART_WHOLE);

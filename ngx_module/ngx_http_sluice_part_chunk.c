@@ -47,7 +47,7 @@ ngx_http_sluice_part_chunk_send(ngx_http_sluice_form_t *form, ngx_uint_t last)
     part = form->part;
     chunk = part->chunk;
     next = NULL;
-    now = ngx_http_sluice_record_now();
+    now = ngx_http_sluice_now_ms();
 
     chunks = part->chunks;
 
@@ -399,7 +399,7 @@ ngx_http_sluice_part_chunk_mark(ngx_http_sluice_part_t *part)
         return;
     }
 
-    now = ngx_http_sluice_record_now();
+    now = ngx_http_sluice_now_ms();
 
     ngx_http_sluice_kafka_headers_drop(chunks->mark, SLUICE_H_TIME);
 

@@ -320,14 +320,3 @@ ngx_http_sluice_record_random(ngx_http_sluice_main_conf_t *smcf, u_char *p,
     smcf->random_left -= n;
     ngx_memcpy(p, smcf->random + smcf->random_left, n);
 }
-
-
-int64_t
-ngx_http_sluice_record_now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (int64_t) tp->sec * 1000 + tp->msec;
-}

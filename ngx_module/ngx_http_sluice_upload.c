@@ -205,7 +205,7 @@ ngx_http_sluice_upload_begin(ngx_http_request_t *r, ngx_str_t *customer)
     ngx_http_sluice_upload_traceparent(r, &up->traceparent);
 
     ngx_http_sluice_record_uuid(up->smcf, up->uuid,
-                                ngx_http_sluice_record_now());
+                                ngx_http_sluice_now_ms());
 
     rc = up->format->open(up);
 
