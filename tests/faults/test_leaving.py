@@ -56,7 +56,8 @@ def test_sigterm_while_the_broker_hangs(redis_too, kafka, redis, topic, dsn,
     """Each of four partitions would wait for it, one after another."""
     from confluent_kafka import Producer
     p = processor(INI % (0, "hangs"))
-    until(lambda: p.read_log().count("msg=taken") == 4, 60)
+    until(lambda: p.read_log().count("mod=lane msg=taken") == 4,
+          60)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     for partition in range(4):
         producer.produce(topic, b"no file", partition=partition)
