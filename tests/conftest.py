@@ -30,10 +30,12 @@ sys.path.insert(0, TESTS)
 
 from stack import place, service, wait                       # noqa: E402
 from stack.kafka import Kafka                                # noqa: E402
-from stack.nginx import Nginx                                # noqa: E402
+from stack.nginx import DEFAULT_MODULE, Nginx, module_path   # noqa: E402
 from stack.postgres import Postgres                          # noqa: E402
-from stack.processor import Processor                        # noqa: E402
+from stack.processor import (                                # noqa: E402
+    DEFAULT_BINARY, Processor, binary)
 from stack.redis import Redis                                # noqa: E402
+from stack.sanitizer import runtime_of                       # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -190,6 +192,18 @@ def processor(services, values, place_of):
         services.append(p)
         return p.start() if start else p
     return start
+
+
+@pytest.fixture
+def unsanitized(monkeypatch):
+    """For who measures memory: what a test starts after this are the ordinary
+    builds, whichever the others run with."""
+    for name, found, default in (
+            ("SLUICE_PROCESSOR", binary, DEFAULT_BINARY),
+            ("SLUICE_MODULE", module_path, DEFAULT_MODULE)):
+        if runtime_of(found()):
+            monkeypatch.setenv(name, default)
+            assert not runtime_of(default)
 
 
 @pytest.fixture

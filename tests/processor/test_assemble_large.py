@@ -9,9 +9,6 @@ import random
 
 import pytest
 
-from stack.sanitizer import runtime_of
-from stack.processor import binary
-
 MB = 1024 * 1024
 
 HTTP = """
@@ -132,9 +129,8 @@ def test_a_host_killed_in_the_middle_leaves_one_object_and_one_count(
 
 
 @pytest.mark.full
-@pytest.mark.skipif(runtime_of(binary()), reason="its memory is another")
 def test_two_gigabytes_take_no_more_memory_than_little(
-        front, lane, summary, until):
+        unsanitized, front, lane, summary, until):
     p = assembler(lane, memory="64m")
     upload(front, 100 * MB, 3)
     until(summary.rows, 120, "a row")

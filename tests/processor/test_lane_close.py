@@ -236,7 +236,7 @@ def test_a_large_window_that_is_held_up_holds_up_nobody_else(
 
 @pytest.mark.full
 def test_a_window_of_a_million_closes_in_bounded_memory(
-        large, uploads, kafka, topic, summary, until, ground):
+        unsanitized, large, uploads, kafka, topic, summary, until, ground):
     server = Redis(os.path.join(ground, "redis-million"),
                    "maxmemory 3gb\nlatency-monitor-threshold 10").start()
     try:

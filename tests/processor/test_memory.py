@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from stack.processor import binary
-from stack.sanitizer import runtime_of
 from uploads import now_ms
 
 BESIDES = 64                       # MiB; docs/processor.md, `memory`
@@ -21,10 +20,9 @@ def peak_mib(process):
 
 
 @pytest.mark.full
-@pytest.mark.skipif(runtime_of(binary()), reason="its memory is another")
 @pytest.mark.parametrize("lanes, memory", [(1, 32), (4, 64)])
-def test_a_large_backlog_is_read_within_memory(lane, uploads, until, summary,
-                                               lanes, memory):
+def test_a_large_backlog_is_read_within_memory(
+        unsanitized, lane, uploads, until, summary, lanes, memory):
     """Half of it late, which takes memory in a producer as well."""
     size, n = 100000, 2400
     now = now_ms()
