@@ -29,7 +29,7 @@ def test_the_commands_it_prints_work(quickstart):
                      re.S).group(1)
     text = text.replace("\\\n", " ")
     commands = [c.strip() for c in text.splitlines()]
-    load, upload, summary, psql, redis, kcat, find = commands
+    load, upload, summary, psql, redis, kcat, find, windows = commands
 
     def sh(command):
         done = subprocess.run(
@@ -45,6 +45,7 @@ def test_the_commands_it_prints_work(quickstart):
     assert "sluice:" in sh(redis)
     assert "ce_subject=copy.jpg" in sh(kcat)
     assert sh(find).count(".jpg") == 1
+    assert "partition" in sh(windows).lower()
 
 
 def test_interrupt_stops_everything_it_started(quickstart):
