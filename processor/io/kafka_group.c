@@ -1,8 +1,8 @@
 /*
  * kafka_group.c: membership of the consumer group.
  *
- * Owns joining, rebalances in both of Kafka's forms, and commits.  Fetches
- * nothing: see kafka_local.h.
+ * Owns joining, rebalances and commits.  Fetches nothing: see kafka_local.h.
+ * Rebalances are cooperative, as kafka_conf.c allows no other.
  *
  * The owner hears of a partition inside the rebalance, which waits for it, so
  * that a revoked partition's commit is sent while the group still lets us.
@@ -12,20 +12,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/now.h"
 #include "base/stop.h"
-
-
-static int
-kafka_is_cooperative(rd_kafka_t *rk)
-{
-    const char  *protocol = rd_kafka_rebalance_protocol(rk);
-
-    return protocol != NULL && strcmp(protocol, "COOPERATIVE") == 0;
-}
 
 
 static void
@@ -53,7 +45,7 @@ static void
 kafka_assigned(kafka_t *kafka, rd_kafka_t *rk,
     rd_kafka_topic_partition_list_t *list)
 {
-    rd_kafka_error_t  *error;
+    rd_kafka_error_t *error;
 
     /*
      * From the end, and paused at once.  Should a record slip through before
@@ -63,10 +55,8 @@ kafka_assigned(kafka_t *kafka, rd_kafka_t *rk,
         list->elems[i].offset = RD_KAFKA_OFFSET_END;
     }
 
-    error = kafka_is_cooperative(rk)
-            ? rd_kafka_incremental_assign(rk, list)
-            : kafka_error(rd_kafka_assign(rk, list));
-    kafka_rebalance_failed(kafka, "assign failed", error);
+    kafka_rebalance_failed(kafka, "assign failed",
+                           rd_kafka_incremental_assign(rk, list));
 
     error = kafka_error(rd_kafka_pause_partitions(rk, list));
     kafka_rebalance_failed(kafka, "pause failed", error);
@@ -102,17 +92,14 @@ static void
 kafka_revoked(kafka_t *kafka, rd_kafka_t *rk,
     rd_kafka_topic_partition_list_t *list)
 {
-    int                lost = rd_kafka_assignment_lost(rk);
-    rd_kafka_error_t  *error;
+    int lost = rd_kafka_assignment_lost(rk);
 
     for (int i = 0; i < list->cnt; i++) {
         kafka_forget(kafka, list->elems[i].partition, lost);
     }
 
-    error = kafka_is_cooperative(rk)
-            ? rd_kafka_incremental_unassign(rk, list)
-            : kafka_error(rd_kafka_assign(rk, NULL));
-    kafka_rebalance_failed(kafka, "unassign failed", error);
+    kafka_rebalance_failed(kafka, "unassign failed",
+                           rd_kafka_incremental_unassign(rk, list));
 }
 
 
@@ -291,6 +278,27 @@ kafka_group_serve(kafka_t *kafka)
 }
 
 
+/*
+ * A group that was given partitions while it ends may end with no answer to
+ * what it asks next, and librdkafka (2.0) then lets the one who answers wait
+ * for ever.  So it gets a moment to end in.
+ */
+static int
+kafka_group_ends(kafka_t *kafka, int64_t deadline)
+{
+    struct timespec  moment = { 0, 10 * 1000000 };
+    int64_t          until = now_mono_ms() + KAFKA_END_MS;
+
+    while (!rd_kafka_consumer_closed(kafka->group)
+           && now_mono_ms() < until && now_mono_ms() < deadline)
+    {
+        (void) nanosleep(&moment, NULL);
+    }
+
+    return rd_kafka_consumer_closed(kafka->group);
+}
+
+
 void
 kafka_group_close(kafka_t *kafka)
 {
@@ -298,6 +306,7 @@ kafka_group_close(kafka_t *kafka)
     rd_kafka_error_t  *error;
     rd_kafka_event_t  *event;
     int64_t            deadline = now_mono_ms() + KAFKA_CLOSE_MS;
+    int                given = 0;
 
     if (kafka->group == NULL) {
         return;
@@ -318,7 +327,11 @@ kafka_group_close(kafka_t *kafka)
             continue;
         }
         /* Out of a queue it is an event, whatever callback is set. */
-        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE
+            && !(given && kafka_group_ends(kafka, deadline)))
+        {
+            given = rd_kafka_event_error(event)
+                    == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
             kafka_rebalance(kafka->group, rd_kafka_event_error(event),
                             rd_kafka_event_topic_partition_list(event), kafka);
         }

@@ -37,6 +37,7 @@
 #define KAFKA_AGAIN_MS   1000     /* the first time in */
 #define KAFKA_CALM_MS    60000
 #define KAFKA_CLOSE_MS   5000
+#define KAFKA_END_MS     1000     /* of these, for a group that may be ending */
 #define KAFKA_WARNINGS   8
 
 
@@ -63,6 +64,7 @@ typedef struct {
     rd_kafka_queue_t     *answers;     /* NULL: nothing is asked */
     rd_kafka_t           *guest;       /* NULL: nobody is called */
     int                   guest_was_assigned;
+    int                   guest_given;         /* while it leaves */
     int64_t               guest_until;
     rd_kafka_queue_t     *leaving;     /* the guest's; NULL: it joins yet */
     unsigned int          guests;      /* in a row, that didn't help */

@@ -224,6 +224,7 @@ owners_guest_open(kafka_t *kafka, err_t *err)
     rd_kafka_topic_partition_list_destroy(list);
 
     o->guest_was_assigned = 0;
+    o->guest_given = 0;
     o->guest_until = now_mono_ms() + OWNERS_GUEST_MS;
 
     return RC_OK;
@@ -264,8 +265,14 @@ owners_guest_serve(kafka_t *kafka)
         return;
     }
 
+    /* Given something while it leaves it isn't answered for again: see
+     * kafka_group_ends(). */
     while ((event = rd_kafka_queue_poll(o->leaving, 0)) != NULL) {
-        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE
+            && !o->guest_given && !rd_kafka_consumer_closed(o->guest))
+        {
+            o->guest_given = rd_kafka_event_error(event)
+                             == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
             owners_guest_rebalance(o->guest, rd_kafka_event_error(event),
                                    rd_kafka_event_topic_partition_list(event),
                                    o);
