@@ -13,7 +13,7 @@ import types
 import pytest
 
 import round_faults
-from round_one import Round
+from round_one import Round, hurried_workers
 from round_plan import KINDS, plan, text
 from round_report import Report
 from round_stage import Stage
@@ -110,3 +110,15 @@ def test_a_run_that_needs_the_disk_fails_without_root(tmp_path, monkeypatch):
     o = types.SimpleNamespace(first=1, rounds=1, need=["disk"])
     with pytest.raises(run.Missing, match="needs root"):
         run.rounds(o, str(tmp_path), None)
+
+
+def test_a_worker_that_was_told_to_leave_and_then_to_end_is_known():
+    def log(*lines):
+        return "".join("2026/11/21 05:29:4%d [notice] %s\n" % line
+                       for line in enumerate(lines))
+    gentle, end = "7#7: gracefully shutting down", "7#7: exiting"
+    term = "1#1: signal 15 (SIGTERM) received from 9, exiting"
+    assert hurried_workers(log(gentle, term, end)) == ["7"]
+    assert hurried_workers(log(gentle, end, term)) == []
+    assert hurried_workers(log(term, gentle, end)) == []
+    assert hurried_workers(log(term, end)) == []
