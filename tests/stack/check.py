@@ -23,12 +23,14 @@ LOGS = os.path.join(place.ROOT, "build", "check")
 FUZZ_SECONDS = 60
 PYTEST_MINUTES = {False: 20, True: 70}
 # Runs beside each other, each with services of its own: tests wait more than
-# they work.
-FOLDERS = {
-    "pytest module": ("module",),
-    "pytest processor": ("processor",),
-    "pytest others": ("parser", "bench", "soak", "model", "faults", "e2e",
-                      "ansible"),
+# they work.  All take about as long.
+TESTS = os.path.join(place.ROOT, "tests")
+LANES = sorted(glob.glob(os.path.join(TESTS, "processor", "test_lane_*.py")))
+RUNS = {
+    "pytest module": [os.path.join(TESTS, "module")],
+    "pytest lanes": LANES,
+    "pytest others": [TESTS, "--ignore=" + os.path.join(TESTS, "module"),
+                      *["--ignore=" + f for f in LANES]],
 }
 
 
@@ -82,8 +84,8 @@ class Check:
             10, FUZZ_SECONDS // max(1, fuzzers))], fuzzed)
         kafka.fetch()
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            runs = [pool.submit(self.pytest, name, folders)
-                    for name, folders in FOLDERS.items()]
+            runs = [pool.submit(self.pytest, name, what)
+                    for name, what in RUNS.items()]
             try:
                 for done in runs:
                     done.result()
@@ -92,16 +94,13 @@ class Check:
                     end(p)
                 raise
 
-    def pytest(self, name, folders):
+    def pytest(self, name, what):
         report = os.path.join(LOGS, name.replace(" ", "-") + ".xml")
         if os.path.exists(report):
             os.unlink(report)
-        folders = ["tests/" + f for f in folders
-                   if glob.glob(place.ROOT + "/tests/%s/**/test_*.py" % f,
-                                recursive=True)]
         command = ["/usr/bin/python3", "-m", "pytest", "-v", "-p",
                    "no:cacheprovider", "--durations=15",
-                   "--junitxml=" + report, *folders]
+                   "--junitxml=" + report, *what]
         if self.full:
             command.append("--full")
         self.step(name, command, lambda text: junit(report), {
