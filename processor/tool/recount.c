@@ -50,10 +50,11 @@ static const char recount_sql_window[] =
     " AND generation = $4::integer AND window_start > " RECOUNT_TIME("$5")
     " AND window_start <= " RECOUNT_TIME("$6") ") GROUP BY 1";
 
-static const char recount_sql_first[] =
-    "SELECT 1 FROM sluice.first_seen WHERE " RECOUNT_KEY
-    " AND generation = $4::integer AND \"offset\" = $5::bigint"
-    " AND customer = $6::text AND id = $7::text AND sha256 = $8::text";
+/* A window's records that counted by their name: seen_at is a record's time. */
+static const char recount_sql_firsts[] =
+    "SELECT \"offset\" FROM sluice.first_seen WHERE " RECOUNT_KEY
+    " AND generation = $4::integer AND seen_at >= " RECOUNT_TIME("$5")
+    " AND seen_at < " RECOUNT_TIME("$6") " ORDER BY 1";
 
 
 static recount_window_t *
@@ -87,6 +88,7 @@ recount_drop(recount_t *r)
     members_free(&win->ids);
     free(win->counts);
     free(win->offsets);
+    free(win->firsts);
     r->nwindows--;
     memmove(win, win + 1, r->nwindows * sizeof(*win));
 }
@@ -185,25 +187,59 @@ recount_windows(recount_t *r, int64_t last_ms, err_t *err)
 }
 
 
-/* Is the record's place the one that first_seen holds for its name? */
+/* What first_seen holds of the window; asked once, most have nothing there. */
 static rc_t
-recount_is_first(recount_t *r, const record_t *rec, const char *once,
-    int *first, err_t *err)
+recount_firsts(recount_t *r, recount_window_t *win, err_t *err)
 {
-    char         offset[24], customer[SLUICE_CUSTOMER_MAX + 1];
+    char         start[24], end[24];
     const char  *params[] = { r->conf->pipeline, r->conf->topic, r->partition,
-                              r->generation, offset, customer, once,
-                              rec->sha256 };
+                              r->generation, start, end };
     pg_result_t  result;
     rc_t         rc;
 
-    (void) snprintf(offset, sizeof(offset), "%" PRId64, rec->offset);
-    (void) snprintf(customer, sizeof(customer), "%.*s",
-                    (int) rec->customer_len, rec->customer);
+    (void) snprintf(start, sizeof(start), "%" PRId64, win->start_ms);
+    (void) snprintf(end, sizeof(end), "%" PRId64,
+                    win->start_ms + r->wc.size_ms);
 
-    rc = pg_exec(r->pg, recount_sql_first, 8, params, &result, err);
-    *first = rc == RC_OK && result.rows == 1;
-    return rc;
+    rc = pg_exec(r->pg, recount_sql_firsts, 6, params, &result, err);
+    if (rc != RC_OK) {
+        return rc;
+    }
+
+    win->nfirsts = result.rows;
+    win->firsts = mem_alloc((result.rows + 1) * sizeof(*win->firsts));
+    for (size_t i = 0; i < result.rows; i++) {
+        win->firsts[i] = strtoll(pg_value(r->pg, i, 0), NULL, 10);
+    }
+    return RC_OK;
+}
+
+
+static int
+recount_compare(const void *a, const void *b)
+{
+    int64_t  x = *(const int64_t *) a, y = *(const int64_t *) b;
+
+    return (x > y) - (x < y);
+}
+
+
+/* Is the record's place the one that first_seen holds for its name? */
+static rc_t
+recount_is_first(recount_t *r, recount_window_t *win, const record_t *rec,
+    int *first, err_t *err)
+{
+    if (win->firsts == NULL) {
+        rc_t  rc = recount_firsts(r, win, err);
+
+        if (rc != RC_OK) {
+            return rc;
+        }
+    }
+
+    *first = bsearch(&rec->offset, win->firsts, win->nfirsts,
+                     sizeof(*win->firsts), recount_compare) != NULL;
+    return RC_OK;
 }
 
 
@@ -270,7 +306,7 @@ recount_one(recount_t *r, const record_t *rec, int64_t start_ms, err_t *err)
     }
 
     if (record_once(rec, once) > 0) {
-        rc = recount_is_first(r, rec, once, &first, err);
+        rc = recount_is_first(r, win, rec, &first, err);
         if (rc != RC_OK) {
             return rc;
         }

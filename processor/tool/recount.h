@@ -27,6 +27,8 @@ typedef struct {
     members_t  ids;                  /* and of the records that count */
     int64_t   *offsets;              /* theirs, in order */
     size_t     noffsets, offsets_cap;
+    int64_t   *firsts;               /* offsets in first_seen; NULL: not asked */
+    size_t     nfirsts;
 } recount_window_t;
 
 typedef struct recount_s  recount_t;
