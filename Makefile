@@ -37,6 +37,7 @@ MODULE_SRCS := config sluice_wire.h $(wildcard ngx_module/*.c ngx_module/*.h)
 
 # $(1) directory, $(2) and $(3) compiler's and linker's options, $(4) add-on.
 # nginx's configure writes beside its sources, hence the copy.
+# A nginx that runs has the file mapped: the new one gets a place of its own.
 define build_module
 	rm -rf $(1)/src && mkdir -p $(1)
 	cp -a $(NGINX_SRC)/. $(1)/src
@@ -45,7 +46,7 @@ define build_module
 	    --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
 	    --add-dynamic-module="$(4)"' > ../configure.log
 	$(MAKE) -s -C $(1)/src -f objs/Makefile modules
-	cp $(1)/src/objs/ngx_http_*_module.so $(1)/
+	cp --remove-destination $(1)/src/objs/ngx_http_*_module.so $(1)/
 endef
 
 module: $(BUILD)/module/ngx_http_sluice_module.so
