@@ -85,6 +85,7 @@ typedef struct {
     unsigned                      is_due:1;
     unsigned                      alone:1;    /* one that goes alone does */
     unsigned                      stalled:1;  /* refuses, and has said so */
+    unsigned                      known:1;    /* its brokers know our producer */
 } ngx_http_sluice_gate_t;
 
 

@@ -52,7 +52,7 @@ static const ngx_http_sluice_property_t  ngx_http_sluice_kafka_ours[] = {
     { "enable.idempotence", "true" },
     { "partitioner", "murmur2_random" },
     { "log.queue", "true" },
-    { "statistics.interval.ms", "5000" },
+    { "statistics.interval.ms", "1000" },
     { "queue.buffering.max.messages", "1000000" },
 
     /* never: after a message that it gave up librdkafka numbers all others

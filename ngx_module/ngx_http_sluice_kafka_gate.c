@@ -12,6 +12,12 @@
  * they are handed over together at the end of a turn of the event loop: the
  * higher the load, the more share a request.
  *
+ * The first of a producer goes alone until it is acknowledged: brokers that
+ * know nothing of a producer take any number for its first, so that the second
+ * could be written where the first was refused for the moment, and librdkafka
+ * takes that for a receipt of both.  They forget a producer, too, when it is
+ * idle for long.
+ *
  * Messages without a key wait together.  They go to whichever partition has
  * nothing in flight, but to few partitions at a time, for the same reason.
  */
@@ -29,6 +35,9 @@
  * taken for so many bytes. */
 #define NGX_HTTP_SLUICE_KAFKA_HEADERS  384
 #define NGX_HTTP_SLUICE_KAFKA_BATCH    5000
+
+/* Brokers forget an idle producer after a day (producer.id.expiration.ms). */
+#define NGX_HTTP_SLUICE_KAFKA_KNOWN    600000
 
 /* Partitions that have small messages without a key in flight; one whose
  * reports take longer than this many ms isn't waited for.  Large ones, which
@@ -206,6 +215,7 @@ ngx_http_sluice_kafka_reset(ngx_http_sluice_gate_t *gate)
 
     gate->inflight = 0;
     gate->alone = 0;
+    gate->known = 0;
 }
 
 
@@ -572,6 +582,16 @@ ngx_http_sluice_kafka_may(ngx_http_sluice_gate_t *gate,
 
     if (gate->alone) {
         return 0;
+    }
+
+    if (gate->inflight == 0
+        && ngx_current_msec - gate->heard > NGX_HTTP_SLUICE_KAFKA_KNOWN)
+    {
+        gate->known = 0;
+    }
+
+    if (!gate->known) {
+        return gate->inflight == 0;
     }
 
     if (gate->inflight < NGX_HTTP_SLUICE_KAFKA_GATE) {

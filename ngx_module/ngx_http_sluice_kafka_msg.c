@@ -202,6 +202,11 @@ ngx_http_sluice_kafka_reported(ngx_http_sluice_producer_t *producer,
         ngx_http_sluice_count(late, msg->late);
         kafka->delivered = ngx_current_msec;
 
+        /* behind the other gate it may be any partition's */
+        if (producer == kafka->producer && gate != &msg->topic->any) {
+            gate->known = 1;
+        }
+
         if (msg->crowded && producer == kafka->producer) {
             ngx_http_sluice_kafka_refit(msg->topic);
         }

@@ -17,8 +17,11 @@ class Wire:
         self.port = ports.free()
         self.address = "127.0.0.1:%d" % self.port
         self.deaf = self.away = False
+        self.sent = self.told = 0        # bytes from nginx and from the broker
         self.passing = threading.Event()
         self.passing.set()
+        self.telling = threading.Event()
+        self.telling.set()
         self.lock = threading.Lock()
         self.sockets = set()
         self.listening = socket.create_server(("127.0.0.1", self.port))
@@ -27,6 +30,13 @@ class Wire:
     def hold(self):
         """Connections stay, nothing passes."""
         self.passing.clear()
+
+    def hush(self):
+        """Requests pass, what the broker answers comes with tell()."""
+        self.telling.clear()
+
+    def tell(self):
+        self.telling.set()
 
     def deafen(self):
         """What the broker answers is lost."""
@@ -42,10 +52,12 @@ class Wire:
         self._end_all()
         self.deaf = self.away = False
         self.passing.set()
+        self.telling.set()
 
     def close(self):
         self.cut()
         self.passing.set()
+        self.telling.set()
         self.listening.close()
 
     def _serve(self):
@@ -72,7 +84,13 @@ class Wire:
         try:
             while data := source.recv(65536):
                 self.passing.wait()
-                if not (answers and self.deaf):
+                if not answers:
+                    sink.sendall(data)
+                    self.sent += len(data)
+                    continue
+                self.told += len(data)
+                self.telling.wait()
+                if not self.deaf:
                     sink.sendall(data)
         except OSError:
             pass
