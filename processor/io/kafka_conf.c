@@ -42,6 +42,8 @@ static const char *const  kafka_ours[] = {
     "group.instance.id",
     "group.protocol",
     "log.queue",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
     "offset.store.method",
     "partition.assignment.strategy",
     "partitioner",
@@ -269,6 +271,12 @@ kafka_forced(kafka_kind_e kind)
         "enable.idempotence", "true",
         "acks", "all",
         "partitioner", "murmur2_random",
+        /*
+         * A broker that knows nothing of a producer takes any number for its
+         * first: with two requests under way the second could be written where
+         * the first was refused, and count as the receipt of both.
+         */
+        "max.in.flight.requests.per.connection", "1",
         NULL
     };
 
