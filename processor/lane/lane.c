@@ -52,13 +52,6 @@ struct lane_s {
 };
 
 
-static int64_t
-lane_now(void)
-{
-    return now_mono_ms();
-}
-
-
 static partition_t *
 lane_find(lane_t *lane, int32_t id, size_t *at)
 {
@@ -86,7 +79,7 @@ lane_worked(lane_t *lane, partition_t *p, const char *step)
     log_notice("lane", "recovered", LI("lane", lane->l.number),
                LI("part", p->id), LS("step", step),
                LI("failures", p->retry.failures),
-               LI("ms", lane_now() - p->failed_at_ms));
+               LI("ms", now_mono_ms() - p->failed_at_ms));
 
     p->failed_step = NULL;
     p->retry.failures = 0;
@@ -97,7 +90,7 @@ lane_worked(lane_t *lane, partition_t *p, const char *step)
 static void
 lane_stalled(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 {
-    int64_t now = lane_now();
+    int64_t now = now_mono_ms();
 
     if (p->failed_step == NULL) {
         p->failed_at_ms = now;
@@ -125,7 +118,7 @@ lane_stalled(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 static void
 lane_fenced(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 {
-    int64_t now = lane_now();
+    int64_t now = now_mono_ms();
 
     metrics_add(METRIC_FENCED, metrics_step(step), 1);
     p->fenced++;
@@ -149,14 +142,14 @@ static void
 lane_stopped(lane_t *lane, partition_t *p, const char *step, const err_t *err)
 {
     p->state = PARTITION_STOPPED;
-    p->retry_at_ms = lane_now() + LANE_STOPPED_MS;
+    p->retry_at_ms = now_mono_ms() + LANE_STOPPED_MS;
 
     if (strcmp(p->stopped.text, err->text) == 0) {
         return;
     }
 
     p->stopped = *err;
-    gauges_stalled(p, step, lane_now());
+    gauges_stalled(p, step, now_mono_ms());
     metrics_add(METRIC_STOPS, metrics_step(step), 1);
     log_error("lane", "stopped, an operator is needed",
               LI("lane", lane->l.number), LI("part", p->id), LS("step", step),
@@ -206,7 +199,7 @@ lane_take(lane_t *lane, partition_t *p)
     if (rc == RC_OK) {
         gauges_taken(p);
         take_anchor(p);
-        int64_t now = lane_now();
+        int64_t now = now_mono_ms();
 
         p->flush_at_ms = now;
         p->check_at_ms = now + LANE_CHECK_MS;
@@ -298,7 +291,7 @@ static rc_t
 lane_check_log(lane_t *lane, partition_t *p, int reading)
 {
     err_t  err = { "" };
-    rc_t   rc = take_check_log(&lane->l, p, lane_now(), reading, &err);
+    rc_t   rc = take_check_log(&lane->l, p, now_mono_ms(), reading, &err);
 
     return rc == RC_OK ? rc : lane_step(lane, p, "check", rc, &err);
 }
@@ -343,7 +336,7 @@ lane_close_due(lane_t *lane, partition_t *p, int64_t now)
 static void
 lane_serve(lane_t *lane, partition_t *p)
 {
-    int64_t  now = lane_now();
+    int64_t  now = now_mono_ms();
     rc_t     rc;
 
     if (p->state != PARTITION_ACTIVE && now >= p->retry_at_ms) {
@@ -401,7 +394,7 @@ lane_batch(lane_t *lane, kafka_batch_t *batch)
     lane_step(lane, p, "apply", rc, &err);
 
     if (rc == RC_OK) {
-        p->check_at_ms = lane_now() + LANE_CHECK_MS;
+        p->check_at_ms = now_mono_ms() + LANE_CHECK_MS;
         gauges_applied(p, records, n);
     }
 }
@@ -435,7 +428,7 @@ lane_leave(lane_t *lane, partition_t *p)
     err_t  err = { "" };
     rc_t   rc;
 
-    if (lane_now() < lane->hurry_until_ms) {
+    if (now_mono_ms() < lane->hurry_until_ms) {
         return;
     }
 
@@ -456,7 +449,7 @@ lane_leave(lane_t *lane, partition_t *p)
     }
 
     if (rc != RC_OK) {
-        lane->hurry_until_ms = lane_now() + LANE_HURRY_MS;
+        lane->hurry_until_ms = now_mono_ms() + LANE_HURRY_MS;
         log_warn("lane", "left behind work that the next owner does again",
                  LI("lane", lane->l.number), LI("part", p->id),
                  LS("err", err.text));
@@ -581,7 +574,7 @@ lane_close(lane_t *lane)
 static int
 lane_wait(const lane_t *lane)
 {
-    int64_t  now = lane_now(), wait = lane->l.conf->poll_ms;
+    int64_t  now = now_mono_ms(), wait = lane->l.conf->poll_ms;
 
     if (lane->unserved) {
         return 0;
@@ -619,11 +612,11 @@ lane_wait(const lane_t *lane)
 static void
 lane_turn(lane_t *lane)
 {
-    int64_t  until = lane_now() + LANE_TURN_MS;
+    int64_t  until = now_mono_ms() + LANE_TURN_MS;
     size_t   served = 0;
 
     while (served < lane->nparts && !atomic_load(lane->stop)) {
-        if (served > 0 && lane_now() >= until) {
+        if (served > 0 && now_mono_ms() >= until) {
             break;
         }
 
@@ -641,7 +634,7 @@ lane_turn(lane_t *lane)
 static void
 lane_notify(lane_t *lane)
 {
-    int64_t  now = lane_now();
+    int64_t  now = now_mono_ms();
     err_t    err = { "" };
 
     if (!notify_is_due(&lane->l.notify) || now < lane->notify_at_ms) {

@@ -38,13 +38,10 @@ DOORS = {
 
 # directory of the processor -> directories whose headers it may include
 PROCESSOR = {
-    "main": {"assemble", "tool", "lane", "job", "stage", "store", "io",
-             "core", "base"},
-    "tool": {"tool", "lane", "job", "stage", "store", "io", "core", "base"},
+    "main": {"assemble", "tool", "lane", "store", "io", "core", "base"},
+    "tool": {"tool", "lane", "store", "io", "core", "base"},
     "assemble": {"assemble", "lane", "store", "io", "core", "base"},
-    "lane": {"lane", "stage", "store", "io", "core", "base"},
-    "job": {"job", "stage", "store", "io", "core", "base"},
-    "stage": {"io", "core", "base"},
+    "lane": {"lane", "store", "io", "core", "base"},
     "store": {"io", "core", "base"},
     "io": {"core", "base"},
     "core": {"core", "base"},
@@ -111,7 +108,7 @@ def check_processor(report, path, name, where):
         return
     own, other = area(path), area("processor/" + name)
     allowed = other in PROCESSOR.get(own, set())
-    if own == other and own in ("io", "store", "stage"):
+    if own == other and own in ("io", "store"):
         # kafka.c and kafka_group.c are one: they share kafka_local.h.
         allowed = table(path) or family(path) == family(name)
     report.check(allowed, "%s: %s may not depend on %s" % (where, own, name))
