@@ -388,12 +388,15 @@ def test_a_fatal_error_in_the_middle_of_a_file_fails_it_alone(nginx, place_of,
 
 def test_a_file_whose_last_chunk_is_in_doubt_is_unknown(nginx, frozen, topic,
                                                         until):
-    front = nginx(SERVER.replace("20s", "5s"), http=HTTP)
-    body = form(part(noise(4 * CHUNK), filename="a"))
+    front = nginx(SERVER.replace("20s", "5s"), http=HTTP, level="debug")
+    body = form(part(noise(8 * CHUNK), filename="a"))
     s = begun(front, body, 3 * CHUNK)
-    until(lambda: len(frozen.records(topic + ".chunks")) >= 2, 30)
+    # by its own gate from here on
+    front.wait_error_log('topic "%s.chunks" has 4 partitions' % topic)
+    s.sendall(body[3 * CHUNK:-1000])
+    until(lambda: len(frozen.records(topic + ".chunks")) == 7, 30)
     frozen.freeze()
-    s.sendall(body[3 * CHUNK:])
+    s.sendall(body[-1000:])
     reply = read_reply(s)
     assert reply.status == 503, reply.body
     assert reply.states() == [("a", "unknown")]
