@@ -144,13 +144,30 @@ kafka_committed(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 }
 
 
-rc_t
-kafka_group_open(kafka_t *kafka, err_t *err)
+static rc_t
+kafka_subscribe(const kafka_t *kafka, rd_kafka_t *rk, err_t *err)
 {
     rd_kafka_topic_partition_list_t  *list;
-    rd_kafka_conf_t                  *rkc;
     rd_kafka_resp_err_t               code;
-    rc_t                              rc;
+
+    list = rd_kafka_topic_partition_list_new(1);
+    (void) rd_kafka_topic_partition_list_add(list, kafka->topic,
+                                             RD_KAFKA_PARTITION_UA);
+    code = rd_kafka_subscribe(rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? RC_OK
+           : err_set(err, RC_REJECT, "kafka: subscribe to %s: %s",
+                     kafka->topic, rd_kafka_err2str(code));
+}
+
+
+rc_t
+kafka_member_open(kafka_t *kafka, const char *instance_id,
+    kafka_rebalance_f rebalance, rd_kafka_t **rk, err_t *err)
+{
+    rd_kafka_conf_t  *rkc;
+    rc_t              rc;
 
     rc = kafka_conf_new(&rkc, kafka->conf, KAFKA_GROUP, err);
     if (rc != RC_OK) {
@@ -159,39 +176,41 @@ kafka_group_open(kafka_t *kafka, err_t *err)
     if (kafka->group_id[0] != '\0') {
         rc = kafka_conf_put(rkc, "group.id", kafka->group_id, err);
     }
-    if (rc == RC_OK && kafka->instance_id[0] != '\0') {
-        rc = kafka_conf_put(rkc, "group.instance.id", kafka->instance_id, err);
+    if (rc == RC_OK && instance_id[0] != '\0') {
+        rc = kafka_conf_put(rkc, "group.instance.id", instance_id, err);
     }
     if (rc != RC_OK) {
         rd_kafka_conf_destroy(rkc);
         return rc;
     }
 
-    rd_kafka_conf_set_rebalance_cb(rkc, kafka_rebalance);
+    rd_kafka_conf_set_rebalance_cb(rkc, rebalance);
     rd_kafka_conf_set_offset_commit_cb(rkc, kafka_committed);
     rd_kafka_conf_set_opaque(rkc, kafka);
 
-    rc = kafka_handle_new(&kafka->group, rkc, KAFKA_GROUP, err);
+    rc = kafka_handle_new(rk, rkc, KAFKA_GROUP, err);
     if (rc != RC_OK) {
         return rc;
     }
 
-    kafka->was_assigned = 0;
-    (void) rd_kafka_poll_set_consumer(kafka->group);
+    (void) rd_kafka_poll_set_consumer(*rk);
 
-    list = rd_kafka_topic_partition_list_new(1);
-    (void) rd_kafka_topic_partition_list_add(list, kafka->topic,
-                                             RD_KAFKA_PARTITION_UA);
-    code = rd_kafka_subscribe(kafka->group, list);
-    rd_kafka_topic_partition_list_destroy(list);
-
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_destroy(kafka->group);
-        kafka->group = NULL;
-        return err_set(err, RC_REJECT, "kafka: subscribe to %s: %s",
-                       kafka->topic, rd_kafka_err2str(code));
+    rc = kafka_subscribe(kafka, *rk, err);
+    if (rc != RC_OK) {
+        rd_kafka_destroy(*rk);
+        *rk = NULL;
     }
-    return RC_OK;
+    return rc;
+}
+
+
+rc_t
+kafka_group_open(kafka_t *kafka, err_t *err)
+{
+    kafka->was_assigned = 0;
+
+    return kafka_member_open(kafka, kafka->instance_id, kafka_rebalance,
+                             &kafka->group, err);
 }
 
 

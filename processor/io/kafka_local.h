@@ -126,6 +126,14 @@ rc_t kafka_group_open(kafka_t *kafka, err_t *err);
 void kafka_group_serve(kafka_t *kafka);
 void kafka_group_close(kafka_t *kafka);
 
+typedef void (*kafka_rebalance_f)(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+    rd_kafka_topic_partition_list_t *list, void *kafka);
+
+/* A member that subscribes to the topic; instance_id "": one without a name.
+ * *rk is NULL when it fails. */
+rc_t kafka_member_open(kafka_t *kafka, const char *instance_id,
+    kafka_rebalance_f rebalance, rd_kafka_t **rk, err_t *err);
+
 /* Destroys a member that has left, or need not; *rk is NULL then. */
 void kafka_member_drop(rd_kafka_t **rk, int was_assigned);
 

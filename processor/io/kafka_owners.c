@@ -165,11 +165,11 @@ static void
 owners_guest_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     rd_kafka_topic_partition_list_t *list, void *opaque)
 {
-    kafka_owners_t    *o = opaque;
+    kafka_t           *kafka = opaque;
     rd_kafka_error_t  *error;
 
     if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-        o->guest_was_assigned = 1;
+        kafka->owners.guest_was_assigned = 1;
 
         for (int i = 0; i < list->cnt; i++) {
             list->elems[i].offset = RD_KAFKA_OFFSET_END;
@@ -190,44 +190,14 @@ owners_guest_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 static rc_t
 owners_guest_open(kafka_t *kafka, err_t *err)
 {
-    rd_kafka_topic_partition_list_t  *list;
-    kafka_owners_t                   *o = &kafka->owners;
-    rd_kafka_conf_t                  *rkc;
-    rc_t                              rc;
-
-    rc = kafka_conf_new(&rkc, kafka->conf, KAFKA_GROUP, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-    if (kafka->group_id[0] != '\0') {
-        rc = kafka_conf_put(rkc, "group.id", kafka->group_id, err);
-    }
-    if (rc != RC_OK) {
-        rd_kafka_conf_destroy(rkc);
-        return rc;
-    }
-
-    rd_kafka_conf_set_rebalance_cb(rkc, owners_guest_rebalance);
-    rd_kafka_conf_set_opaque(rkc, o);
-
-    rc = kafka_handle_new(&o->guest, rkc, KAFKA_GROUP, err);
-    if (rc != RC_OK) {
-        return rc;
-    }
-
-    (void) rd_kafka_poll_set_consumer(o->guest);
-
-    list = rd_kafka_topic_partition_list_new(1);
-    (void) rd_kafka_topic_partition_list_add(list, kafka->topic,
-                                             RD_KAFKA_PARTITION_UA);
-    (void) rd_kafka_subscribe(o->guest, list);
-    rd_kafka_topic_partition_list_destroy(list);
+    kafka_owners_t *o = &kafka->owners;
 
     o->guest_was_assigned = 0;
     o->guest_given = 0;
     o->guest_until = now_mono_ms() + OWNERS_GUEST_MS;
 
-    return RC_OK;
+    return kafka_member_open(kafka, "", owners_guest_rebalance, &o->guest,
+                             err);
 }
 
 
@@ -275,7 +245,7 @@ owners_guest_serve(kafka_t *kafka)
                              == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
             owners_guest_rebalance(o->guest, rd_kafka_event_error(event),
                                    rd_kafka_event_topic_partition_list(event),
-                                   o);
+                                   kafka);
         }
         rd_kafka_event_destroy(event);
     }
